@@ -1,0 +1,144 @@
+"""Cells and training runs: frozen, hashable descriptions of what is evaluated and trained. Plain data, no torch."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+from bench.metrics.cost import forward_macs
+from bench.suites import TrainingRecipe
+from models.zoo import ModelConfig
+
+
+def spec_hash(spec: Any, length: int = 16) -> str:
+    """Hex hash of a dataclass or JSON-able value, independent of field order."""
+    plain = dataclasses.asdict(spec) if dataclasses.is_dataclass(spec) and not isinstance(spec, type) else spec
+    return sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training: which network, on what, for how long.
+
+    The budget is `seconds` of training clock or, if `steps` is given, that number of optimizer steps instead: such a run
+    is exactly repeatable, but not an equal-time comparison.
+    """
+
+    suite: str
+    dataset: str
+    model: str
+    config: ModelConfig
+    recipe: TrainingRecipe
+    seed: int = 0
+    steps: int | None = None
+
+    @cached_property
+    def name(self) -> str:
+        """Name of its folder: readable, and unique through a hash of everything above."""
+        budget = f"{self.recipe.seconds:g}s" if self.steps is None else f"{self.steps}steps"
+        return f"{self.model}-{budget}-seed{self.seed}-{spec_hash(self.identity(), 8)}"
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this run: all but `slice_s`, which orders the work, and the seconds where steps are the budget."""
+        spec = dataclasses.asdict(self)
+        del spec["recipe"]["slice_s"]
+        if self.steps is not None:
+            del spec["recipe"]["seconds"]
+        return spec
+
+    @property
+    def budget_text(self) -> str:
+        return f"{self.recipe.seconds:g} s" if self.steps is None else f"{self.steps} steps"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a quality number depends on beside model and schedule. Tables compare cells of one protocol only.
+
+    Labels are balanced: sample i has label i mod num_classes. `guidance_scale` 1 means no guidance.
+    """
+
+    samples: int
+    batch_size: int
+    extractor: str
+    kid_subsets: int
+    kid_subset_size: int
+    precision: str
+    spacing: str = "linspace"
+    weights: str = "ema"
+    labels: str = "balanced"
+    guidance_scale: float = 1.0
+    guidance_channels: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a grid.
+
+    A DiT of depth L counts as L - 2 iterations between one pre and one post block (caption of the paper's Figure 4), so
+    that cost is (n_pre + iterations + n_post) * steps for both twins.
+
+    Attributes:
+        run: the training that its weights come from.
+        budget: block passes that it may spend per image.
+        iterations: of every step, or their mean where the allocation varies.
+        seed: of the samples.
+    """
+
+    run: TrainingRun
+    budget: int
+    n_pre: int
+    iterations: int
+    n_post: int
+    steps: int
+    sampler: str
+    reuse: bool
+    allocation: str
+    seed: int
+    protocol: Protocol
+
+    @cached_property
+    def key(self) -> str:
+        """Its identity; names its record."""
+        spec = dataclasses.asdict(self)
+        spec["run"] = self.run.identity()
+        return spec_hash(spec)
+
+    @property
+    def block_passes(self) -> int:
+        """Block passes per image, the paper's unit of compute (Sec. 4.2)."""
+        return (self.n_pre + self.iterations + self.n_post) * self.steps
+
+    @property
+    def injections(self) -> int:
+        """Injections per image: one an iteration of an FPDM."""
+        return self.iterations * self.steps if self.run.model == "fpdm" else 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per image, injections included."""
+        return forward_macs(self.run.config, self.iterations) * self.steps
+
+    def row(self, grid: str) -> dict[str, Any]:
+        """The cell as a line of `--list`."""
+        return {
+            "grid": grid,
+            "suite": self.run.suite,
+            "model": self.run.model,
+            "budget": self.budget,
+            "n_pre": self.n_pre,
+            "iterations": self.iterations,
+            "n_post": self.n_post,
+            "steps": self.steps,
+            "block_passes": self.block_passes,
+            "macs": self.macs,
+            "sampler": self.sampler,
+            "reuse": self.reuse,
+            "allocation": self.allocation,
+            "seed": self.seed,
+            "samples": self.protocol.samples,
+            "train_run": self.run.name,
+            "key": self.key,
+        }

@@ -1,0 +1,14 @@
+"""scikit-learn's digits: 1,797 real 8x8 handwritten digits that come inside its wheel (UCI optdigits, test part)."""
+
+import torch
+from sklearn.datasets import load_digits
+
+from bench.data import ImageData
+
+
+def load() -> ImageData:
+    """Images (1797, 1, 8, 8), their 17 grey levels spread over 0..255; labels 0..9."""
+    bunch = load_digits()
+    levels = torch.from_numpy(bunch.images)
+    images = (levels * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
+    return ImageData(images.contiguous(), torch.from_numpy(bunch.target).to(torch.int64))

@@ -1,0 +1,78 @@
+"""Where a number was measured: commit, versions, device. Part of every record."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "timm", "torch-fidelity", "safetensors", "numpy", "scikit-learn")
+
+
+def pick_device(name: str) -> torch.device:
+    """"auto", "cpu", "cuda" or "cuda:N" -> device; BadInputError if it is not there."""
+    from bench.errors import BadInputError
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInputError(f"--device {name}: not usable here ({reason}); try auto or cpu") from error
+    return device
+
+
+def _git(*arguments: str) -> str | None:
+    root = Path(__file__).resolve().parent.parent
+    try:
+        result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def _software() -> dict[str, Any]:
+    status = _git("status", "--porcelain", "--", ".", ":!results")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+        "python": platform.python_version(),
+        "os": f"{platform.system()} {platform.machine()}",
+        **{name: _version(name) for name in PACKAGES},
+    }
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The environment of this process. Uncommitted changes in results/ do not count as dirty."""
+    hardware: dict[str, Any] = {"device": "cpu", "cpu": _cpu_model(), "cores": os.cpu_count()}
+    if device.type == "cuda":
+        hardware |= {
+            "device": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "capability": ".".join(map(str, torch.cuda.get_device_capability(device))),
+        }
+    return {**_software(), **hardware, "threads": torch.get_num_threads()}

@@ -1,0 +1,105 @@
+"""Feature extractors of the embedded suites: small classifiers that the repository trains and ships.
+
+They are registered with torch-fidelity under a name that holds their digest, so that numbers of different extractors
+cannot be taken for each other. `train_extractor.py` makes the weights.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch_fidelity import FeatureExtractorBase, register_feature_extractor
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
+from bench.errors import BadInputError
+from bench.metrics.extractor_weights import extractor_digest, weights_path
+
+
+class SmallClassifier(nn.Module):
+    """Three convolutions, global average pooling, `features` units, `num_classes` logits.
+
+    Args:
+        in_channels: of the images.
+        num_classes: labels.
+        features: width of the penultimate layer, the features of the Frechet distance.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, features: int = 64) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 32, 3, padding=1)
+        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
+        self.conv3 = nn.Conv2d(64, 64, 3, padding=1)
+        self.hidden = nn.Linear(4 * 64, features)
+        self.head = nn.Linear(features, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """uint8 (batch, channels, size, size) -> (batch, features), float32."""
+        x = images.float() / 127.5 - 1
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.relu(self.conv3(F.relu(self.conv2(x))))
+        x = F.adaptive_avg_pool2d(x, 2).flatten(1)
+        return F.relu(self.hidden(x))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 images -> logits (batch, num_classes)."""
+        return self.head(self.features(images))
+
+
+def load_classifier(path: Path) -> SmallClassifier:
+    """Read a shipped classifier; BadInputError if the file is damaged."""
+    try:
+        weights = load_file(path)
+        model = SmallClassifier(
+            in_channels=weights["conv1.weight"].shape[1],
+            num_classes=weights["head.weight"].shape[0],
+            features=weights["hidden.weight"].shape[0],
+        )
+        model.load_state_dict(weights)
+    except Exception as error:
+        raise BadInputError(f"extractor weights {path} are damaged ({error}): restore the file") from error
+    return model.eval().requires_grad_(False)
+
+
+class ClassifierFeatures(FeatureExtractorBase):
+    """A SmallClassifier behind torch-fidelity's interface; layers "features" and "logits"."""
+
+    weights: Path  # set by the subclass that is registered
+
+    def __init__(self, name: str, features_list: list[str], **kwargs: Any) -> None:
+        super().__init__(name, features_list)
+        self.classifier = load_classifier(self.weights)
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return ("features", "logits")
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return "logits" if metric == "isc" else "features"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return False
+
+    @staticmethod
+    def get_dummy_input_for_compile() -> Tensor:
+        return torch.zeros((1, 1, 8, 8), dtype=torch.uint8)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self.classifier.features(images)
+        layers = {"features": features, "logits": self.classifier.head(features)}
+        return tuple(layers[name] for name in self.features_list)
+
+
+@cache
+def registered_name(extractor: str) -> str:
+    """Register a shipped extractor with torch-fidelity and return the name that it has there."""
+    name = f"{extractor}-{extractor_digest(extractor)}"
+    if name not in FEATURE_EXTRACTORS_REGISTRY:
+        cls = type("RegisteredClassifier", (ClassifierFeatures,), {"weights": weights_path(extractor)})
+        register_feature_extractor(name, cls)
+    return name

@@ -1,0 +1,145 @@
+"""Evaluate a grid of equal-compute cells: python bench/run_grid.py --grid smoothing"""
+
+import csv
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from bench.cells import Cell, TrainingRun
+from bench.cli import parse, run
+from bench.errors import BadInputError
+from bench.grids import BUDGETS, Selection, get_cells
+from bench.store import Store, missing
+from bench.suites import MODELS, get_suite
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Evaluate a grid: train what is missing for equal seconds, then sample and measure every cell without a record.
+
+    Run it again to go on where it stopped; cells that are done are not evaluated again.
+    """
+
+    grid: str = "smoothing"
+    """Which experiment: smoothing (the paper's Figure 4)."""
+    suite: str = "digits"
+    """What is compared on what: digits."""
+    budget: tuple[int, ...] = BUDGETS
+    """Sampling budgets, in transformer-block passes per image."""
+    models: tuple[str, ...] = MODELS
+    """Which of the twins."""
+    samples: int | None = None
+    """Generated images per cell and seed; the suite's own by default."""
+    seeds: tuple[int, ...] = (0,)
+    """Sampling seeds."""
+    train_seconds: float | None = None
+    """Training clock of each model, in seconds; the suite's own by default."""
+    train_steps: int | None = None
+    """Train this many optimizer steps instead: exactly repeatable, but not an equal-time comparison."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    results: Path = Path("results")
+    """Results folder."""
+    workers: int | None = None
+    """Processes that evaluate cells side by side; by default one per core on a CPU, one on a GPU."""
+    list_cells: Annotated[bool, tyro.conf.arg(name="list")] = False
+    """Print the grid's cells as CSV and stop."""
+    dry_run: bool = False
+    """Print what would be trained and evaluated and stop."""
+
+    def selection(self) -> Selection:
+        """The part of the grid that is asked for. BadInputError for values that make no sense."""
+        return Selection(self.budget, self.models, self.samples, self.seeds, self.train_seconds, self.train_steps)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(Arguments, argv)
+    if arguments.workers is not None and arguments.workers < 1:
+        raise BadInputError(f"--workers {arguments.workers}: must be 1 or more")
+    suite = get_suite(arguments.suite)
+    cells = get_cells(arguments.grid, suite, arguments.selection())
+    if arguments.list_cells:
+        rows = [cell.row(arguments.grid) for cell in cells]
+        writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return 0
+    store = Store(arguments.results, suite.name)
+    if arguments.dry_run:
+        _plan(store, cells)
+        return 0
+    store.check_writable()
+    failed = 0
+    if todo := missing(store, cells):
+        failed = _work(arguments, store, cells)
+    else:
+        print(f"all {len(cells)} cells of {arguments.grid} have records: nothing to evaluate")
+    _draw(arguments)
+    return 1 if failed else 0
+
+
+def _needed_runs(cells: Sequence[Cell]) -> list[TrainingRun]:
+    return list(dict.fromkeys(cell.run for cell in cells))
+
+
+def _plan(store: Store, cells: Sequence[Cell]) -> None:
+    todo = missing(store, cells)
+    for training in _needed_runs(todo):
+        if not store.checkpoint_folder(training).exists():
+            print(f"train     {training.name} ({training.budget_text})")
+    for cell in todo:
+        print(
+            f"evaluate  {cell.run.model:<4} budget {cell.budget:>3}, {cell.iterations:>2} iterations x {cell.steps:>2} steps, "
+            f"seed {cell.seed}, {cell.protocol.samples} samples"
+        )
+    print(f"{len(todo)} of {len(cells)} cells to evaluate")
+
+
+def _work(arguments: Arguments, store: Store, cells: Sequence[Cell]) -> int:
+    """Train and evaluate what is missing; how many cells did not end as done."""
+    from tqdm import tqdm
+
+    from bench.environment import pick_device
+    from bench.trainer import train_together
+    from bench.workers import default_workers, evaluate_all
+
+    device = pick_device(arguments.device)
+    train_together(_needed_runs(missing(store, cells)), store, device)
+    todo = missing(store, cells)  # weights trained just now make older records stale
+    failed = 0
+    workers = default_workers(device) if arguments.workers is None else arguments.workers
+    form = "evaluate  : {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} cells{postfix}, {elapsed}<{remaining}"
+    work = sum(cell.macs for cell in todo)
+    with tqdm(total=work, bar_format=form.replace("{n:.0f}/{total:.0f} cells", ""), disable=not todo) as bar:
+        for done, record in enumerate(evaluate_all(todo, store, device, workers), start=1):
+            cell = record.cell
+            what = f"{cell['model']} {cell['budget']} k={cell['iterations']}"
+            if record.status == "done":
+                what += f" FD {record.metrics['fid']:.1f}"
+            else:
+                failed += 1
+                bar.write(f"{what}: {record.status}, {record.reason}", file=sys.stderr)
+            bar.set_postfix_str(f"{done}/{len(todo)} cells, {what}", refresh=False)
+            bar.update(cell["macs"])
+    return failed
+
+
+def _draw(arguments: Arguments) -> None:
+    """Redraw tables and figures. A process of its own: the harness does not depend on what is drawn from its records."""
+    command = [sys.executable, "-m", "paper_figures.make_all", "--suite", arguments.suite, "--grid", arguments.grid]
+    command += ["--results", str(arguments.results), "--print-table"]
+    command += ["--budget", *map(str, arguments.budget), "--seeds", *map(str, arguments.seeds)]
+    command += ["--models", *arguments.models]
+    for flag in ("samples", "train_seconds", "train_steps"):
+        if (value := getattr(arguments, flag)) is not None:
+            command += [f"--{flag.replace('_', '-')}", str(value)]
+    subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

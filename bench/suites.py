@@ -1,0 +1,99 @@
+"""Suites: what is compared on what. Plain data, importable without torch, datasets or weights."""
+
+from dataclasses import dataclass
+
+from bench.errors import BadInputError
+from models.zoo import ModelConfig, model_config
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How the twins are trained. Both get the same recipe and the same seconds.
+
+    Attributes:
+        seconds: training clock of each twin, in seconds.
+        batch_size: global batch, images.
+        learning_rate, weight_decay, betas: AdamW's; the learning rate is constant.
+        clip_norm: gradient norm limit.
+        ema_decay: the limit of the EMA's decay, which warms up as (1 + step) / (10 + step).
+        class_dropout: probability of replacing a label with the null label.
+        n_max, m_max: N and M of stochastic JFB (Algorithm 1), for the fixed-point twin.
+        slice_s: seconds that a twin trains before the other's turn on one local machine.
+    """
+
+    seconds: float
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = 1.0
+    ema_decay: float = 0.9999
+    class_dropout: float = 0.1
+    n_max: int = 12
+    m_max: int = 12
+    slice_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """How quality is measured; part of every cell's protocol.
+
+    Attributes:
+        samples: generated images per cell and seed.
+        batch_size: images sampled at once.
+        extractor: name of the feature extractor; numbers of different extractors are never compared.
+        kid_subsets, kid_subset_size: of the kernel distance (Binkowski et al. 2018).
+        precision: "fp32", "fp16" or "bf16" arithmetic of sampling.
+    """
+
+    samples: int
+    batch_size: int
+    extractor: str
+    kid_subsets: int = 100
+    kid_subset_size: int = 1000
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A dataset with its twins, training and evaluation."""
+
+    name: str
+    dataset: str
+    dit: ModelConfig
+    fpdm: ModelConfig
+    training: TrainingRecipe
+    evaluation: EvaluationRecipe
+
+    def model(self, name: str) -> ModelConfig:
+        """The configuration of "dit" or "fpdm"."""
+        return {"dit": self.dit, "fpdm": self.fpdm}[name]
+
+
+MODELS = ("dit", "fpdm")
+
+
+def _digits() -> Suite:
+    size = dict(input_size=8, in_channels=1, hidden_size=64, depth=28, num_heads=4, num_classes=10)
+    return Suite(
+        name="digits",
+        dataset="digits",
+        dit=model_config("dit_s_2", **size),
+        fpdm=model_config("fpdm_s_2", **size),
+        training=TrainingRecipe(
+            seconds=100, batch_size=128, learning_rate=1e-3, ema_decay=0.999, n_max=6, m_max=6, slice_s=10
+        ),
+        evaluation=EvaluationRecipe(
+            samples=750, batch_size=125, extractor="digits-cnn", kid_subsets=50, kid_subset_size=500
+        ),
+    )
+
+
+SUITES = {suite.name: suite for suite in (_digits(),)}
+
+
+def get_suite(name: str) -> Suite:
+    """The suite called `name`; BadInputError if there is none."""
+    if name not in SUITES:
+        raise BadInputError(f"unknown suite {name!r}: choose one of {', '.join(SUITES)}")
+    return SUITES[name]

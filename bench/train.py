@@ -1,0 +1,57 @@
+"""Train a suite's models for equal seconds: python bench/train.py --suite digits --models fpdm"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cli import parse, run
+from bench.grids import Selection, training_run
+from bench.store import Store
+from bench.suites import MODELS, get_suite
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a suite's models, each for the same seconds of training clock. Goes on where an earlier run stopped."""
+
+    suite: str = "digits"
+    """What to train on what."""
+    models: tuple[str, ...] = MODELS
+    """Which of the twins; together they train in alternating slices."""
+    train_seconds: float | None = None
+    """Training clock of each model, in seconds; the suite's own by default."""
+    train_steps: int | None = None
+    """Train this many optimizer steps instead: exactly repeatable, but not an equal-time comparison."""
+    seed: int = 0
+    """Of initialisation, data order, noise and unrolling."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    results: Path = Path("results")
+    """Results folder."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(Arguments, argv)
+    suite = get_suite(arguments.suite)
+    selection = Selection(
+        models=arguments.models, train_seconds=arguments.train_seconds, train_steps=arguments.train_steps
+    )
+    store = Store(arguments.results, suite.name)
+    store.check_writable()
+    runs = [training_run(suite, model, selection, arguments.seed) for model in arguments.models]
+
+    from bench.environment import pick_device
+    from bench.trainer import train_together
+
+    train_together(runs, store, pick_device(arguments.device))
+    for training in runs:
+        if (summary := store.read_training(training)) is not None:
+            print(
+                f"{training.name}: {summary['status']}, {summary['step']} steps in {summary['elapsed_s']:.1f} s -> "
+                f"{store.checkpoint_folder(training)}"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,235 @@
+"""Equal-wall-clock training. A `Trainer` trains one network; `train_together` gives twins their seconds in turns.
+
+On the clock: data, forward, backward, optimizer, EMA. Off it: start-up, warm-up, checkpoints.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bench import checkpoint
+from bench.cells import TrainingRun
+from bench.clock import TrainingClock
+from bench.data import load_dataset
+from bench.data.batches import BatchSource
+from bench.environment import describe
+from bench.metrics_log import MetricsLog
+from bench.store import Store, write_json
+from models.autoencoder import PixelAutoencoder
+from models.objective import Loss, diffusion_loss
+from models.randomness import key
+from models.schedule import linear_schedule
+from models.timesteps import TIMESTEPS
+from models.unroll import StochasticJFB
+from models.zoo import build
+
+Tensors = dict[str, Tensor]
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def amp_dtype(device: torch.device) -> torch.dtype | None:
+    """Mixed precision by device: bf16 where the GPU has it (Ampere and later), fp16 on older ones, none on a CPU."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+
+
+class Trainer:
+    """One run: network, optimizer, EMA, clock. Goes on from the run's checkpoint if there is one.
+
+    Args:
+        run: what to train.
+        store: where checkpoint, metrics log and summary go.
+        device: where to train.
+        data: its dataset, encoded.
+    """
+
+    def __init__(self, run: TrainingRun, store: Store, device: torch.device, data: BatchSource) -> None:
+        self.run, self.device, self._store, self._data = run, device, store, data
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(run.seed, "initialization", *map(ord, run.model)))
+            self.model = build(run.config)
+        self.model.to(device).train()
+        recipe = run.recipe
+        self._parameters = list(self.model.parameters())
+        self._optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=recipe.learning_rate,
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        self._ema = [p.detach().clone() for p in self._parameters]
+        self._policy = StochasticJFB(recipe.n_max, recipe.m_max)
+        self._schedule = linear_schedule(TIMESTEPS)
+        self._amp = amp_dtype(device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp is torch.float16)
+        self.clock = TrainingClock(device)
+        self.step, self.status = 0, "training"
+        self._log = MetricsLog(store.metrics_log_path(run))
+        if (saved := checkpoint.load(store.checkpoint_folder(run), run)) is not None:
+            self._restore(saved)
+
+    @property
+    def finished(self) -> bool:
+        return self.status != "training"
+
+    @property
+    def progress(self) -> float:
+        """How much of the budget is spent, in its unit (seconds or steps)."""
+        return self.clock.read() if self.run.steps is None else self.step
+
+    @property
+    def budget(self) -> float:
+        return self.run.recipe.seconds if self.run.steps is None else self.run.steps
+
+    def train_slice(self, seconds: float, bar: tqdm) -> None:  # type: ignore[type-arg]
+        """Train until the slice, the budget or the run's numbers end. The budget ends at the first step that crosses it."""
+        start = self.clock.read()
+        with self.clock.running():
+            while not self.finished and self.clock.read() - start < seconds:
+                self._train_step()
+                self._show(bar)
+
+    def save(self) -> None:
+        """Write the checkpoint and, when the run has ended, its summary. Off the clock."""
+        names = [name for name, _ in self.model.named_parameters()]
+        buffers = dict(self.model.named_buffers())
+        kept = {name: buffers[name] for name in self.model.state_dict() if name in buffers}
+        state = {f"model.{name}": p.detach() for name, p in zip(names, self._parameters, strict=True)}
+        for name, p in zip(names, self._parameters, strict=True):
+            for moment in _MOMENTS:
+                if moment in self._optimizer.state[p]:
+                    state[f"{moment}.{name}"] = self._optimizer.state[p][moment]
+        self._log.flush()
+        digest = checkpoint.save(
+            self._store.checkpoint_folder(self.run),
+            self.run,
+            checkpoint.Checkpoint(
+                ema=dict(zip(names, self._ema, strict=True)) | kept,
+                state=state,
+                step=self.step,
+                elapsed_s=self.clock.read(),
+                status=self.status,
+                extra={"scaler": self._scaler.state_dict(), "log": self._log.open_window},
+            ),
+        )
+        if self.finished:
+            write_json(self._store.training_path(self.run), self._summary(digest))
+
+    def warm_up(self) -> None:
+        """One forward and backward whose result is dropped: lazy initialisation happens off the clock."""
+        self._scaler.scale(self._loss().total.mean()).backward()
+        self._optimizer.zero_grad()
+
+    def _loss(self) -> Loss:
+        recipe = self.run.recipe
+        batch = self._data.draw(self.run.seed, self.step, recipe.batch_size)
+        x0, noise, t, y = (v.to(self.device, non_blocking=True) for v in (batch.x0, batch.noise, batch.t, batch.y))
+        x = self._schedule.add_noise(x0, noise, t)
+        with self._autocast():
+            prediction, _ = self.model.predict(x, t, y, self._policy.draw(self.run.seed, self.step))
+        return diffusion_loss(self._schedule, prediction, x0, x, noise, t)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._amp is None else torch.autocast(self.device.type, dtype=self._amp)
+
+    def _train_step(self) -> None:
+        loss = self._loss()
+        total, mse, vb = (part.mean() for part in (loss.total, loss.mse, loss.vb))
+        self._scaler.scale(total).backward()
+        self._scaler.unscale_(self._optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.run.recipe.clip_norm)
+        values = torch.stack([total.detach(), mse.detach(), vb.detach(), norm]).tolist()
+        # The scaler skips a step whose fp16 gradients overflow; anything else that is not finite ends the run.
+        if not math.isfinite(values[0]) or not (math.isfinite(values[3]) or self._scaler.is_enabled()):
+            self.status = "diverged"
+            return
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad()
+        decay = min(self.run.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self._ema, self._parameters, 1 - decay)
+        self.step += 1
+        self._log.add(self.step, self.clock.read(), *values)
+        if self.progress >= self.budget:
+            self.status = "done"
+
+    def _show(self, bar: tqdm) -> None:  # type: ignore[type-arg]
+        bar.n = min(self.progress, self.budget)
+        elapsed = self.clock.read()
+        rate = self.step / elapsed if elapsed > 0 else 0.0
+        left = self.budget - self.progress
+        left_s = left if self.run.steps is None else left / max(rate, 1e-9)
+        bar.set_postfix_str(f"loss {self._log.recent:.3f}, {rate:.1f} steps/s, {max(left_s, 0):.0f} s left", refresh=False)
+        bar.update(0)
+
+    def _restore(self, saved: checkpoint.Checkpoint) -> None:
+        named = list(self.model.named_parameters())
+        with torch.no_grad():
+            for (name, p), average in zip(named, self._ema, strict=True):
+                p.copy_(saved.state[f"model.{name}"])
+                average.copy_(saved.ema[name])
+                if f"{_MOMENTS[0]}.{name}" in saved.state:
+                    moments = {m: saved.state[f"{m}.{name}"].to(p.device) for m in _MOMENTS}
+                    count = torch.tensor(float(saved.step), device=p.device)
+                    self._optimizer.state[p] = {"step": count, **moments}
+        self._scaler.load_state_dict(saved.extra["scaler"])
+        self.step, self.status = saved.step, saved.status
+        self.clock = TrainingClock(self.device, saved.elapsed_s)
+        self._log.resume(saved.step, saved.extra["log"])
+
+    def _summary(self, digest: str) -> dict[str, Any]:
+        return {
+            "name": self.run.name,
+            "status": self.status,
+            "digest": digest,
+            "step": self.step,
+            "elapsed_s": round(self.clock.read(), 3),
+            "loss": self._log.recent if math.isfinite(self._log.recent) else None,
+            "run": self.run.identity(),
+            "environment": describe(self.device),
+        }
+
+
+def train_together(runs: Sequence[TrainingRun], store: Store, device: torch.device) -> None:
+    """Train runs of one suite, each for its own budget, in alternating slices: a machine whose speed drifts is fair to all.
+
+    Goes on from checkpoints; writes one after every slice, and when interrupted.
+    """
+    if not runs:
+        return
+    data = load_dataset(runs[0].dataset)
+    config, recipe = runs[0].config, runs[0].recipe
+    x0 = PixelAutoencoder().encode(data.images)
+    source = BatchSource(x0, data.labels, config.num_classes, recipe.class_dropout, TIMESTEPS)
+    trainers = [Trainer(run, store, device, source) for run in runs]
+    unit = "s" if runs[0].steps is None else "step"
+    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"
+    interval_s = 0.5 if sys.stderr.isatty() else 20.0  # a log file wants fewer lines
+    bars = [
+        tqdm(desc=f"train {t.run.model:<4}", total=t.budget, unit=unit, bar_format=form, position=i, mininterval=interval_s)
+        for i, t in enumerate(trainers)
+    ]
+    try:
+        for trainer in trainers:
+            if not trainer.finished:
+                trainer.warm_up()
+        while any(not trainer.finished for trainer in trainers):
+            for trainer, bar in zip(trainers, bars, strict=True):
+                if not trainer.finished:
+                    try:
+                        trainer.train_slice(trainer.run.recipe.slice_s, bar)
+                    finally:
+                        trainer.save()
+    finally:
+        for bar in bars:
+            bar.refresh()
+            bar.close()

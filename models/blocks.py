@@ -1,0 +1,139 @@
+"""What DiT and FPDM share: the transformer block, the embedders and the final layer (Peebles & Xie 2023, Sec. 3.2).
+
+A block is conditioned through six vectors (shift, scale, gate; twice) that depend on the condition only. They are
+computed by `DiTBlock.modulation` and passed to `forward`, so that a block applied many times under one condition
+pays for them once.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from timm.layers import Attention, Mlp
+from torch import Tensor, nn
+
+from models.activations import GELUTanh
+
+
+class Modulation(NamedTuple):
+    """adaLN-zero vectors of one block, each (batch, 1, hidden). The scales already hold 1 + scale."""
+
+    shift_attn: Tensor
+    scale_attn: Tensor
+    gate_attn: Tensor
+    shift_mlp: Tensor
+    scale_mlp: Tensor
+    gate_mlp: Tensor
+
+
+class DiTBlock(nn.Module):
+    """Self-attention and MLP, each behind an adaLN-zero modulation: the unit of compute, one *block pass*."""
+
+    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.attn = Attention(hidden_size, num_heads=num_heads, qkv_bias=True)
+        self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), act_layer=GELUTanh)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 6 * hidden_size))
+
+    def modulation(self, condition: Tensor) -> Modulation:
+        """(batch, hidden) -> the block's six modulation vectors."""
+        chunks = self.adaLN_modulation(condition).unsqueeze(1).chunk(6, dim=-1)
+        shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = chunks
+        return Modulation(shift_attn, 1 + scale_attn, gate_attn, shift_mlp, 1 + scale_mlp, gate_mlp)
+
+    def forward(self, x: Tensor, m: Modulation) -> Tensor:
+        """(batch, tokens, hidden) -> the same shape."""
+        attended = self.attn(torch.addcmul(m.shift_attn, self.norm1(x), m.scale_attn))
+        x = torch.addcmul(x, m.gate_attn, attended)
+        transformed = self.mlp(torch.addcmul(m.shift_mlp, self.norm2(x), m.scale_mlp))
+        return torch.addcmul(x, m.gate_mlp, transformed)
+
+
+class TimestepEmbedder(nn.Module):
+    """Sinusoidal features of the timestep, then a two-layer MLP."""
+
+    def __init__(self, hidden_size: int, frequencies: int = 256, max_period: float = 10_000.0) -> None:
+        super().__init__()
+        half = frequencies // 2
+        self.mlp = nn.Sequential(
+            nn.Linear(frequencies, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
+        )
+        rates = torch.exp(-math.log(max_period) * torch.arange(half, dtype=torch.float32) / half)
+        self.register_buffer("rates", rates, persistent=False)
+        self.rates: Tensor
+
+    def forward(self, t: Tensor) -> Tensor:
+        """(batch,) timesteps -> (batch, hidden)."""
+        angles = t.float()[:, None] * self.rates
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.mlp[0].weight.dtype))
+
+
+class LabelEmbedder(nn.Module):
+    """A table of class embeddings; the last row, index `num_classes`, is the null label of classifier-free guidance.
+
+    Label dropout is drawn by the trainer from its keyed randomness, never in here.
+    """
+
+    def __init__(self, num_classes: int, hidden_size: int) -> None:
+        super().__init__()
+        self.embedding_table = nn.Embedding(num_classes + 1, hidden_size)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(batch,) labels in 0..num_classes -> (batch, hidden)."""
+        return self.embedding_table(y)
+
+
+class FinalLayer(nn.Module):
+    """Modulated LayerNorm and the projection of each token to its patch."""
+
+    def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm_final = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.linear = nn.Linear(hidden_size, patch_size**2 * out_channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 2 * hidden_size))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(batch, tokens, hidden), (batch, hidden) -> (batch, tokens, patch^2 * out_channels)."""
+        shift, scale = self.adaLN_modulation(condition).unsqueeze(1).chunk(2, dim=-1)
+        return self.linear(torch.addcmul(shift, self.norm_final(x), 1 + scale))
+
+
+def sincos_position_embedding(hidden_size: int, grid_size: int) -> Tensor:
+    """Fixed 2-d sine-cosine positions, (1, grid_size^2, hidden): half of the width for columns, half for rows."""
+    quarter = hidden_size // 4
+    rates = 1.0 / 10_000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
+    position = torch.arange(grid_size, dtype=torch.float64)
+    row, column = torch.meshgrid(position, position, indexing="ij")
+    angles = [axis.reshape(-1, 1) * rates for axis in (column, row)]
+    return torch.cat([wave for a in angles for wave in (a.sin(), a.cos())], dim=1).float().unsqueeze(0)
+
+
+def unpatchify(x: Tensor, patch_size: int, out_channels: int) -> Tensor:
+    """(batch, tokens, patch^2 * out_channels) -> (batch, out_channels, height, width)."""
+    batch, tokens, _ = x.shape
+    side = math.isqrt(tokens)
+    x = x.reshape(batch, side, side, patch_size, patch_size, out_channels)
+    return x.permute(0, 5, 1, 3, 2, 4).reshape(batch, out_channels, side * patch_size, side * patch_size)
+
+
+def initialize(model: nn.Module) -> None:
+    """DiT's initialisation: Xavier for linear maps, N(0, 0.02) for embeddings, zero for modulations and the output.
+
+    Zero modulations make every block the identity at the start (adaLN-zero).
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):  # the patch embedding, treated as the linear map it is
+            nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if "t_embedder.mlp" in name and isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+        if "adaLN_modulation" in name and isinstance(module, nn.Linear) or name == "final_layer.linear":
+            nn.init.zeros_(module.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]

@@ -1,0 +1,127 @@
+"""FPDM: pre blocks, one implicit layer, post blocks (paper, Sec. 3.2, Eqs. 1-4; Figure 2).
+
+    x_pre = pre(x_input | y)                                               (1)
+    x~    = Linear(x_pre)                                                  (2)
+    z*    = block(proj([z*, x~]) | y, t),  proj = Linear -> GELU -> Linear (3)
+    x_post = post(z* | y)                                                  (4)
+
+Pre and post blocks and the final layer see the label only, the implicit layer label and timestep. What does not change
+between the iterations of one step is computed once: x~'s half of proj's first map, and the block's modulation.
+"""
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin
+from timm.layers import PatchEmbed
+from torch import Tensor, nn
+
+from models.activations import gelu_tanh
+from models.blocks import (
+    DiTBlock,
+    FinalLayer,
+    LabelEmbedder,
+    TimestepEmbedder,
+    initialize,
+    sincos_position_embedding,
+    unpatchify,
+)
+from models.fixed_point import FixedCount, Function, Solution, Solver
+
+
+class ImplicitLayer(nn.Module):
+    """The implicit layer f(z) = block(proj([z, x~]), c) of Eq. 3."""
+
+    def __init__(self, hidden_size: int, num_heads: int) -> None:
+        super().__init__()
+        self.injection = nn.Linear(hidden_size, hidden_size)
+        self.proj_fc1 = nn.Linear(2 * hidden_size, 2 * hidden_size)
+        self.proj_fc2 = nn.Linear(2 * hidden_size, hidden_size)
+        self.block = DiTBlock(hidden_size, num_heads)
+
+    def bind(self, x_pre: Tensor, condition: Tensor) -> Function:
+        """Fix x_pre (batch, tokens, hidden) and the condition (batch, hidden): the f of this step.
+
+        proj_fc1([z, x~]) = W_z z + (W_x x~ + b); the bracket is computed here, once.
+        """
+        weight_z, weight_x = self.proj_fc1.weight.chunk(2, dim=1)
+        injected = F.linear(self.injection(x_pre), weight_x, self.proj_fc1.bias).flatten(0, 1)
+        modulation = self.block.modulation(condition)
+        weight_z = weight_z.t()
+
+        def f(z: Tensor) -> Tensor:
+            hidden = gelu_tanh(torch.addmm(injected, z.flatten(0, 1), weight_z))
+            return self.block(self.proj_fc2(hidden).view_as(z), modulation)
+
+        return f
+
+
+class FPDM(nn.Module, PyTorchModelHubMixin):
+    """Fixed point diffusion model.
+
+    Args:
+        input_size, patch_size, in_channels, hidden_size, num_heads, num_classes, learn_sigma: as for `DiT`.
+        depth: depth of the DiT that this is the twin of; kept with the configuration, builds nothing.
+        n_pre: explicit blocks before the implicit layer.
+        n_post: explicit blocks after it.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 32,
+        patch_size: int = 2,
+        in_channels: int = 4,
+        hidden_size: int = 1152,
+        depth: int = 28,
+        num_heads: int = 16,
+        num_classes: int = 1000,
+        learn_sigma: bool = True,
+        n_pre: int = 1,
+        n_post: int = 1,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.out_channels = in_channels * (2 if learn_sigma else 1)
+        self.x_embedder = PatchEmbed(input_size, patch_size, in_channels, hidden_size)
+        self.t_embedder = TimestepEmbedder(hidden_size)
+        self.y_embedder = LabelEmbedder(num_classes, hidden_size)
+        self.register_buffer("pos_embed", sincos_position_embedding(hidden_size, input_size // patch_size))
+        self.pos_embed: Tensor
+        self.pre = nn.ModuleList(DiTBlock(hidden_size, num_heads) for _ in range(n_pre))
+        self.implicit = ImplicitLayer(hidden_size, num_heads)
+        self.post = nn.ModuleList(DiTBlock(hidden_size, num_heads) for _ in range(n_post))
+        self.final_layer = FinalLayer(hidden_size, patch_size, self.out_channels)
+        initialize(self)
+
+    def forward(
+        self, x: Tensor, t: Tensor, y: Tensor, *, iterations: int | Solver, init: Tensor | None = None
+    ) -> tuple[Tensor, Solution]:
+        """Predict, solving the implicit layer.
+
+        Args:
+            x: (batch, in_channels, size, size).
+            t, y: (batch,) timesteps and labels.
+            iterations: how many, or a solver (`FixedCount`, `Tolerance`, `Unroll`).
+            init: (batch, tokens, hidden) where the iteration starts, e.g. `Solution.z` of the previous step
+                (Sec. 3.3, reuse); x_pre if None.
+
+        Returns:
+            prediction (batch, out_channels, size, size) and the Solution, its z (batch, tokens, hidden).
+        """
+        label = self.y_embedder(y)
+        x = self.x_embedder(x) + self.pos_embed
+        for block in self.pre:
+            x = block(x, block.modulation(label))
+        f = self.implicit.bind(x, label + self.t_embedder(t))
+        solver = FixedCount(iterations) if isinstance(iterations, int) else iterations
+        solution = solver(f, x if init is None else init)
+        x = solution.z
+        for block in self.post:
+            x = block(x, block.modulation(label))
+        return unpatchify(self.final_layer(x, label), self.patch_size, self.out_channels), solution
+
+    def predict(
+        self, x: Tensor, t: Tensor, y: Tensor, iterations: int | Solver, init: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The samplers' and trainers' view (see `sampling.Denoiser`): prediction and the state to carry on, z."""
+        prediction, solution = self(x, t, y, iterations=iterations, init=init)
+        return prediction, solution.z
