@@ -14,7 +14,7 @@ from models.zoo import ModelConfig
 
 def spec_hash(spec: Any, length: int = 16) -> str:
     """Hex hash of a dataclass or JSON-able value, independent of field order."""
-    plain = dataclasses.asdict(spec) if dataclasses.is_dataclass(spec) and not isinstance(spec, type) else spec
+    plain = spec if isinstance(spec, dict) else dataclasses.asdict(spec)
     return sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:length]
 
 
@@ -22,8 +22,8 @@ def spec_hash(spec: Any, length: int = 16) -> str:
 class TrainingRun:
     """One training: which network, on what, for how long.
 
-    The budget is `seconds` of training clock or, if `steps` is given, that number of optimizer steps instead: such a run
-    is exactly repeatable, but not an equal-time comparison.
+    The budget is `seconds` of training clock or, if `steps` is given, that number of optimizer steps instead: such a
+    run is exactly repeatable, but not an equal-time comparison.
     """
 
     suite: str
@@ -41,7 +41,7 @@ class TrainingRun:
         return f"{self.model}-{budget}-seed{self.seed}-{spec_hash(self.identity(), 8)}"
 
     def identity(self) -> dict[str, Any]:
-        """What makes it this run: all but `slice_s`, which orders the work, and the seconds where steps are the budget."""
+        """What makes it this run: all but `slice_s`, which orders the work, and seconds where steps are the budget."""
         spec = dataclasses.asdict(self)
         del spec["recipe"]["slice_s"]
         if self.steps is not None:

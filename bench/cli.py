@@ -1,18 +1,62 @@
-"""What the command lines share: parsing through tyro, and bad input as one line with exit status 2."""
+"""What the command lines share: the choice of cells, parsing through tyro, bad input as one line and exit status 2."""
 
 import contextlib
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
 from bench.errors import BadInputError
+from bench.grids import BUDGETS, Selection
+from bench.suites import MODELS
 
 Config = TypeVar("Config")
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@dataclass(frozen=True)
+class CellArguments:
+    """Which cells of a suite's grids, and where their results lie."""
+
+    suite: str = "digits"
+    """What is compared on what: digits."""
+    budget: tuple[int, ...] = BUDGETS
+    """Sampling budgets, in transformer-block passes per image."""
+    models: tuple[str, ...] = MODELS
+    """Which of the twins."""
+    samples: int | None = None
+    """Generated images per cell and seed; the suite's own by default."""
+    seeds: tuple[int, ...] = (0,)
+    """Sampling seeds."""
+    train_seconds: float | None = None
+    """Training clock of each model, in seconds; the suite's own by default."""
+    train_steps: int | None = None
+    """Train this many optimizer steps instead: exactly repeatable, but not an equal-time comparison."""
+    results: Path = Path("results")
+    """Results folder."""
+
+    def selection(self) -> Selection:
+        """The part of the grid that is asked for. BadInputError for values that make no sense."""
+        return Selection(self.budget, self.models, self.samples, self.seeds, self.train_seconds, self.train_steps)
+
+    def flags(self) -> list[str]:
+        """The command line that gives these cells: whatever differs from the defaults."""
+        flags = []
+        for field in fields(CellArguments):
+            value = getattr(self, field.name)
+            if value != field.default:
+                values = value if isinstance(value, tuple) else (value,)
+                flags += [
+                    f"--{field.name.replace('_', '-')}",
+                    *(f"{v:g}" if isinstance(v, float) else str(v) for v in values),
+                ]
+        return flags
 
 
 def parse(config: type[Config], argv: list[str] | None) -> Config:
@@ -36,10 +80,15 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     except BadInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of a pipe has had enough, as in `--list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:
             raise
-        print(f"error: {error.filename or 'storage'}: {error.strerror}; free space or choose --results", file=sys.stderr)
+        print(
+            f"error: {error.filename or 'storage'}: {error.strerror}; free space or choose --results", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)

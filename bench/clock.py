@@ -22,8 +22,8 @@ class TrainingClock:
     """
 
     def __init__(self, device: torch.device, elapsed_s: float = 0.0) -> None:
-        self._device, self._before, self._started = device, elapsed_s, None
-        self._started: float | None
+        self._device, self._before = device, elapsed_s
+        self._started: float | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
+from bench.errors import BadInputError
+from bench.hugepages import VARIABLE
+
 PACKAGES = ("torch", "timm", "torch-fidelity", "safetensors", "numpy", "scikit-learn")
 
 
 def pick_device(name: str) -> torch.device:
-    """"auto", "cpu", "cuda" or "cuda:N" -> device; BadInputError if it is not there."""
-    from bench.errors import BadInputError
-
+    """ "auto", "cpu", "cuda" or "cuda:N" -> device; BadInputError if it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -75,4 +76,4 @@ def describe(device: torch.device) -> dict[str, Any]:
             "cuda": torch.version.cuda,
             "capability": ".".join(map(str, torch.cuda.get_device_capability(device))),
         }
-    return {**_software(), **hardware, "threads": torch.get_num_threads()}
+    return {**_software(), **hardware, "threads": torch.get_num_threads(), "malloc": os.environ.get(VARIABLE, "")}

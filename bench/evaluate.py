@@ -91,7 +91,7 @@ class Evaluator:
         return record
 
     def generate(self, cell: Cell) -> Iterator[Tensor]:
-        """The cell's samples in batches, float (batch, channels, size, size), not clipped; sample i depends on i only."""
+        """The cell's samples in batches (batch, channels, size, size), not clipped; sample i depends on i only."""
         denoiser, _ = self._denoiser(cell)
         for start in range(0, cell.protocol.samples, cell.protocol.batch_size):
             stop = min(start + cell.protocol.batch_size, cell.protocol.samples)

@@ -5,21 +5,21 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from bench.cells import Cell, TrainingRun
-from bench.cli import parse, run
+from bench.cli import CellArguments, parse, run
 from bench.errors import BadInputError
-from bench.grids import BUDGETS, Selection, get_cells
+from bench.grids import get_cells
+from bench.hugepages import restart_with_huge_pages
 from bench.store import Store, missing
-from bench.suites import MODELS, get_suite
+from bench.suites import get_suite
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(CellArguments):
     """Evaluate a grid: train what is missing for equal seconds, then sample and measure every cell without a record.
 
     Run it again to go on where it stopped; cells that are done are not evaluated again.
@@ -27,24 +27,8 @@ class Arguments:
 
     grid: str = "smoothing"
     """Which experiment: smoothing (the paper's Figure 4)."""
-    suite: str = "digits"
-    """What is compared on what: digits."""
-    budget: tuple[int, ...] = BUDGETS
-    """Sampling budgets, in transformer-block passes per image."""
-    models: tuple[str, ...] = MODELS
-    """Which of the twins."""
-    samples: int | None = None
-    """Generated images per cell and seed; the suite's own by default."""
-    seeds: tuple[int, ...] = (0,)
-    """Sampling seeds."""
-    train_seconds: float | None = None
-    """Training clock of each model, in seconds; the suite's own by default."""
-    train_steps: int | None = None
-    """Train this many optimizer steps instead: exactly repeatable, but not an equal-time comparison."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    results: Path = Path("results")
-    """Results folder."""
     workers: int | None = None
     """Processes that evaluate cells side by side; by default one per core on a CPU, one on a GPU."""
     list_cells: Annotated[bool, tyro.conf.arg(name="list")] = False
@@ -52,12 +36,9 @@ class Arguments:
     dry_run: bool = False
     """Print what would be trained and evaluated and stop."""
 
-    def selection(self) -> Selection:
-        """The part of the grid that is asked for. BadInputError for values that make no sense."""
-        return Selection(self.budget, self.models, self.samples, self.seeds, self.train_seconds, self.train_steps)
-
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
     arguments = parse(Arguments, argv)
     if arguments.workers is not None and arguments.workers < 1:
         raise BadInputError(f"--workers {arguments.workers}: must be 1 or more")
@@ -75,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     store.check_writable()
     failed = 0
-    if todo := missing(store, cells):
+    if missing(store, cells):
         failed = _work(arguments, store, cells)
     else:
         print(f"all {len(cells)} cells of {arguments.grid} have records: nothing to evaluate")
@@ -94,8 +75,8 @@ def _plan(store: Store, cells: Sequence[Cell]) -> None:
             print(f"train     {training.name} ({training.budget_text})")
     for cell in todo:
         print(
-            f"evaluate  {cell.run.model:<4} budget {cell.budget:>3}, {cell.iterations:>2} iterations x {cell.steps:>2} steps, "
-            f"seed {cell.seed}, {cell.protocol.samples} samples"
+            f"evaluate  {cell.run.model:<4} budget {cell.budget:>3}, {cell.iterations:>2} iterations x "
+            f"{cell.steps:>2} steps, seed {cell.seed}, {cell.protocol.samples} samples"
         )
     print(f"{len(todo)} of {len(cells)} cells to evaluate")
 
@@ -130,16 +111,19 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[Cell]) -> int:
 
 
 def _draw(arguments: Arguments) -> None:
-    """Redraw tables and figures. A process of its own: the harness does not depend on what is drawn from its records."""
-    command = [sys.executable, "-m", "paper_figures.make_all", "--suite", arguments.suite, "--grid", arguments.grid]
-    command += ["--results", str(arguments.results), "--print-table"]
-    command += ["--budget", *map(str, arguments.budget), "--seeds", *map(str, arguments.seeds)]
-    command += ["--models", *arguments.models]
-    for flag in ("samples", "train_seconds", "train_steps"):
-        if (value := getattr(arguments, flag)) is not None:
-            command += [f"--{flag.replace('_', '-')}", str(value)]
+    """Redraw tables and figures, in a process of its own: the harness does not depend on what is drawn from it."""
+    command = [
+        sys.executable,
+        "-m",
+        "paper_figures.make_all",
+        "--grid",
+        arguments.grid,
+        "--print-table",
+        *arguments.flags(),
+    ]
     subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     sys.exit(run(main))

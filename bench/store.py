@@ -1,9 +1,9 @@
 """Records on disk: one JSON file each, written whole (temporary file, then rename). No torch.
 
-    results/<suite>/records/<cell key>.json      kept
-    results/<suite>/training/<run>.{json,jsonl}  kept: what was trained (digest, seconds, steps) and its metrics log
-    results/<suite>/checkpoints/<run>/           not kept by git
-    results/<suite>/{tables,figures}/            drawn from the records
+results/<suite>/records/<cell key>.json      kept
+results/<suite>/training/<run>.{json,jsonl}  kept: what was trained (digest, seconds, steps) and its metrics log
+results/<suite>/checkpoints/<run>/           not kept by git
+results/<suite>/{tables,figures}/            drawn from the records
 """
 
 import json
@@ -101,7 +101,9 @@ class Store:
             if record.key != cell.key or record.status not in STATUSES:
                 raise ValueError("key or status does not fit")
         except (ValueError, TypeError) as error:
-            raise BadInputError(f"record {path} is damaged ({error}): delete it to have the cell evaluated again") from error
+            raise BadInputError(
+                f"record {path} is damaged ({error}): delete it to have the cell evaluated again"
+            ) from error
         return record
 
     def read_training(self, run: TrainingRun) -> dict[str, Any] | None:
@@ -133,7 +135,7 @@ class Store:
                 pass
         except OSError as error:
             raise BadInputError(
-                f"--results {self.root.parent}: cannot write there ({error.strerror or error}); name a folder that can be"
+                f"--results {self.root.parent}: cannot write there ({error.strerror or error}); name another folder"
             ) from error
 
 

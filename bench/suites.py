@@ -74,14 +74,14 @@ MODELS = ("dit", "fpdm")
 
 
 def _digits() -> Suite:
-    size = dict(input_size=8, in_channels=1, hidden_size=64, depth=28, num_heads=4, num_classes=10)
+    size = {"input_size": 8, "in_channels": 1, "hidden_size": 64, "depth": 28, "num_heads": 4, "num_classes": 10}
     return Suite(
         name="digits",
         dataset="digits",
         dit=model_config("dit_s_2", **size),
         fpdm=model_config("fpdm_s_2", **size),
         training=TrainingRecipe(
-            seconds=100, batch_size=128, learning_rate=1e-3, ema_decay=0.999, n_max=6, m_max=6, slice_s=10
+            seconds=100, batch_size=128, learning_rate=1e-3, ema_decay=0.999, n_max=6, m_max=6, slice_s=5
         ),
         evaluation=EvaluationRecipe(
             samples=750, batch_size=125, extractor="digits-cnn", kid_subsets=50, kid_subset_size=500

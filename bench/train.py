@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.cli import parse, run
 from bench.grids import Selection, training_run
+from bench.hugepages import restart_with_huge_pages
 from bench.store import Store
 from bench.suites import MODELS, get_suite
 
@@ -31,6 +32,7 @@ class Arguments:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
     arguments = parse(Arguments, argv)
     suite = get_suite(arguments.suite)
     selection = Selection(
@@ -54,4 +56,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     sys.exit(run(main))

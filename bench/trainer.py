@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from bench import checkpoint
@@ -89,8 +90,8 @@ class Trainer:
     def budget(self) -> float:
         return self.run.recipe.seconds if self.run.steps is None else self.run.steps
 
-    def train_slice(self, seconds: float, bar: tqdm) -> None:  # type: ignore[type-arg]
-        """Train until the slice, the budget or the run's numbers end. The budget ends at the first step that crosses it."""
+    def train_slice(self, seconds: float, bar: tqdm) -> None:
+        """Train until the slice is over, the budget is crossed (at the first step that does) or the run diverges."""
         start = self.clock.read()
         with self.clock.running():
             while not self.finished and self.clock.read() - start < seconds:
@@ -155,20 +156,21 @@ class Trainer:
         self._scaler.update()
         self._optimizer.zero_grad()
         decay = min(self.run.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(self._ema, self._parameters, 1 - decay)
+        get_ema_multi_avg_fn(decay)(self._ema, self._parameters, self.step)
         self.step += 1
         self._log.add(self.step, self.clock.read(), *values)
         if self.progress >= self.budget:
             self.status = "done"
 
-    def _show(self, bar: tqdm) -> None:  # type: ignore[type-arg]
+    def _show(self, bar: tqdm) -> None:
         bar.n = min(self.progress, self.budget)
         elapsed = self.clock.read()
         rate = self.step / elapsed if elapsed > 0 else 0.0
         left = self.budget - self.progress
         left_s = left if self.run.steps is None else left / max(rate, 1e-9)
-        bar.set_postfix_str(f"loss {self._log.recent:.3f}, {rate:.1f} steps/s, {max(left_s, 0):.0f} s left", refresh=False)
+        bar.set_postfix_str(
+            f"loss {self._log.recent:.3f}, {rate:.1f} steps/s, {max(left_s, 0):.0f} s left", refresh=False
+        )
         bar.update(0)
 
     def _restore(self, saved: checkpoint.Checkpoint) -> None:
@@ -200,7 +202,7 @@ class Trainer:
 
 
 def train_together(runs: Sequence[TrainingRun], store: Store, device: torch.device) -> None:
-    """Train runs of one suite, each for its own budget, in alternating slices: a machine whose speed drifts is fair to all.
+    """Train runs of one suite, each for its own budget, in alternating slices: fair where a machine's speed drifts.
 
     Goes on from checkpoints; writes one after every slice, and when interrupted.
     """
@@ -215,7 +217,14 @@ def train_together(runs: Sequence[TrainingRun], store: Store, device: torch.devi
     form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"
     interval_s = 0.5 if sys.stderr.isatty() else 20.0  # a log file wants fewer lines
     bars = [
-        tqdm(desc=f"train {t.run.model:<4}", total=t.budget, unit=unit, bar_format=form, position=i, mininterval=interval_s)
+        tqdm(
+            desc=f"train {t.run.model:<4}",
+            total=t.budget,
+            unit=unit,
+            bar_format=form,
+            position=i,
+            mininterval=interval_s,
+        )
         for i, t in enumerate(trainers)
     ]
     try:

@@ -6,10 +6,10 @@ pays for them once.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-from timm.layers import Attention, Mlp
+from timm.layers import Attention, Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from models.activations import GELUTanh
@@ -51,15 +51,26 @@ class DiTBlock(nn.Module):
         return torch.addcmul(x, m.gate_mlp, transformed)
 
 
+class BlockStack(nn.ModuleList):
+    """Explicit blocks, one after the other, under one condition."""
+
+    def __init__(self, depth: int, hidden_size: int, num_heads: int) -> None:
+        super().__init__(DiTBlock(hidden_size, num_heads) for _ in range(depth))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(batch, tokens, hidden), (batch, hidden) -> (batch, tokens, hidden)."""
+        for block in self:
+            x = block(x, cast(DiTBlock, block).modulation(condition))
+        return x
+
+
 class TimestepEmbedder(nn.Module):
     """Sinusoidal features of the timestep, then a two-layer MLP."""
 
     def __init__(self, hidden_size: int, frequencies: int = 256, max_period: float = 10_000.0) -> None:
         super().__init__()
         half = frequencies // 2
-        self.mlp = nn.Sequential(
-            nn.Linear(frequencies, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
-        )
+        self.mlp = nn.Sequential(nn.Linear(frequencies, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))
         rates = torch.exp(-math.log(max_period) * torch.arange(half, dtype=torch.float32) / half)
         self.register_buffer("rates", rates, persistent=False)
         self.rates: Tensor
@@ -67,7 +78,7 @@ class TimestepEmbedder(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """(batch,) timesteps -> (batch, hidden)."""
         angles = t.float()[:, None] * self.rates
-        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.mlp[0].weight.dtype))
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1))
 
 
 class LabelEmbedder(nn.Module):
@@ -98,6 +109,40 @@ class FinalLayer(nn.Module):
         """(batch, tokens, hidden), (batch, hidden) -> (batch, tokens, patch^2 * out_channels)."""
         shift, scale = self.adaLN_modulation(condition).unsqueeze(1).chunk(2, dim=-1)
         return self.linear(torch.addcmul(shift, self.norm_final(x), 1 + scale))
+
+
+class PatchNetwork(nn.Module):
+    """What lies around the blocks of both twins: embedders, fixed positions, final layer.
+
+    Args:
+        input_size: height and width of the input, in pixels or latent pixels.
+        patch_size: side of a patch; must divide `input_size`.
+        in_channels: channels of the input; the output has as many, twice as many with `learn_sigma`.
+        hidden_size: width of a token; a multiple of 4.
+        num_classes: labels 0..num_classes-1; label `num_classes` is the null label.
+        learn_sigma: predict the variance beside the mean.
+    """
+
+    def __init__(
+        self, input_size: int, patch_size: int, in_channels: int, hidden_size: int, num_classes: int, learn_sigma: bool
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.out_channels = in_channels * (2 if learn_sigma else 1)
+        self.x_embedder = PatchEmbed(input_size, patch_size, in_channels, hidden_size)
+        self.t_embedder = TimestepEmbedder(hidden_size)
+        self.y_embedder = LabelEmbedder(num_classes, hidden_size)
+        self.register_buffer("pos_embed", sincos_position_embedding(hidden_size, input_size // patch_size))
+        self.pos_embed: Tensor
+        self.final_layer = FinalLayer(hidden_size, patch_size, self.out_channels)
+
+    def to_tokens(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, size, size) -> (batch, tokens, hidden)."""
+        return self.x_embedder(x) + self.pos_embed
+
+    def to_image(self, tokens: Tensor, condition: Tensor) -> Tensor:
+        """(batch, tokens, hidden), (batch, hidden) -> (batch, out_channels, size, size)."""
+        return unpatchify(self.final_layer(tokens, condition), self.patch_size, self.out_channels)
 
 
 def sincos_position_embedding(hidden_size: int, grid_size: int) -> Tensor:
@@ -134,6 +179,6 @@ def initialize(model: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.02)
         if "t_embedder.mlp" in name and isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
-        if "adaLN_modulation" in name and isinstance(module, nn.Linear) or name == "final_layer.linear":
-            nn.init.zeros_(module.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        if isinstance(module, nn.Linear) and ("adaLN_modulation" in name or name == "final_layer.linear"):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)

@@ -1,32 +1,18 @@
 """DiT: an explicit stack of blocks (Peebles & Xie 2023), the paper's baseline."""
 
 from huggingface_hub import PyTorchModelHubMixin
-from timm.layers import PatchEmbed
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.blocks import (
-    DiTBlock,
-    FinalLayer,
-    LabelEmbedder,
-    TimestepEmbedder,
-    initialize,
-    sincos_position_embedding,
-    unpatchify,
-)
+from models.blocks import BlockStack, PatchNetwork, initialize
 
 
-class DiT(nn.Module, PyTorchModelHubMixin):
+class DiT(PatchNetwork, PyTorchModelHubMixin):
     """Diffusion transformer. Every block sees label and timestep.
 
     Args:
-        input_size: height and width of the input, in pixels or latent pixels.
-        patch_size: side of a patch; must divide `input_size`.
-        in_channels: channels of the input; the output has as many, twice as many with `learn_sigma`.
-        hidden_size: width of a token; a multiple of 4 and of `num_heads`.
+        input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma: as for `PatchNetwork`.
         depth: number of blocks.
-        num_heads: attention heads.
-        num_classes: labels 0..num_classes-1; label `num_classes` is the null label.
-        learn_sigma: predict the variance beside the mean.
+        num_heads: attention heads; must divide `hidden_size`.
     """
 
     def __init__(
@@ -40,25 +26,14 @@ class DiT(nn.Module, PyTorchModelHubMixin):
         num_classes: int = 1000,
         learn_sigma: bool = True,
     ) -> None:
-        super().__init__()
-        self.patch_size = patch_size
-        self.out_channels = in_channels * (2 if learn_sigma else 1)
-        self.x_embedder = PatchEmbed(input_size, patch_size, in_channels, hidden_size)
-        self.t_embedder = TimestepEmbedder(hidden_size)
-        self.y_embedder = LabelEmbedder(num_classes, hidden_size)
-        self.register_buffer("pos_embed", sincos_position_embedding(hidden_size, input_size // patch_size))
-        self.pos_embed: Tensor
-        self.blocks = nn.ModuleList(DiTBlock(hidden_size, num_heads) for _ in range(depth))
-        self.final_layer = FinalLayer(hidden_size, patch_size, self.out_channels)
+        super().__init__(input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma)
+        self.blocks = BlockStack(depth, hidden_size, num_heads)
         initialize(self)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """(batch, in_channels, size, size), (batch,), (batch,) -> prediction (batch, out_channels, size, size)."""
         condition = self.t_embedder(t) + self.y_embedder(y)
-        x = self.x_embedder(x) + self.pos_embed
-        for block in self.blocks:
-            x = block(x, block.modulation(condition))
-        return unpatchify(self.final_layer(x, condition), self.patch_size, self.out_channels)
+        return self.to_image(self.blocks(self.to_tokens(x), condition), condition)
 
     def predict(
         self, x: Tensor, t: Tensor, y: Tensor, iterations: object = None, init: Tensor | None = None

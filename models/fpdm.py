@@ -12,19 +12,10 @@ between the iterations of one step is computed once: x~'s half of proj's first m
 import torch
 import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
-from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
 from models.activations import gelu_tanh
-from models.blocks import (
-    DiTBlock,
-    FinalLayer,
-    LabelEmbedder,
-    TimestepEmbedder,
-    initialize,
-    sincos_position_embedding,
-    unpatchify,
-)
+from models.blocks import BlockStack, DiTBlock, PatchNetwork, initialize
 from models.fixed_point import FixedCount, Function, Solution, Solver
 
 
@@ -55,11 +46,12 @@ class ImplicitLayer(nn.Module):
         return f
 
 
-class FPDM(nn.Module, PyTorchModelHubMixin):
+class FPDM(PatchNetwork, PyTorchModelHubMixin):
     """Fixed point diffusion model.
 
     Args:
-        input_size, patch_size, in_channels, hidden_size, num_heads, num_classes, learn_sigma: as for `DiT`.
+        input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma: as for `PatchNetwork`.
+        num_heads: attention heads; must divide `hidden_size`.
         depth: depth of the DiT that this is the twin of; kept with the configuration, builds nothing.
         n_pre: explicit blocks before the implicit layer.
         n_post: explicit blocks after it.
@@ -78,18 +70,10 @@ class FPDM(nn.Module, PyTorchModelHubMixin):
         n_pre: int = 1,
         n_post: int = 1,
     ) -> None:
-        super().__init__()
-        self.patch_size = patch_size
-        self.out_channels = in_channels * (2 if learn_sigma else 1)
-        self.x_embedder = PatchEmbed(input_size, patch_size, in_channels, hidden_size)
-        self.t_embedder = TimestepEmbedder(hidden_size)
-        self.y_embedder = LabelEmbedder(num_classes, hidden_size)
-        self.register_buffer("pos_embed", sincos_position_embedding(hidden_size, input_size // patch_size))
-        self.pos_embed: Tensor
-        self.pre = nn.ModuleList(DiTBlock(hidden_size, num_heads) for _ in range(n_pre))
+        super().__init__(input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma)
+        self.pre = BlockStack(n_pre, hidden_size, num_heads)
         self.implicit = ImplicitLayer(hidden_size, num_heads)
-        self.post = nn.ModuleList(DiTBlock(hidden_size, num_heads) for _ in range(n_post))
-        self.final_layer = FinalLayer(hidden_size, patch_size, self.out_channels)
+        self.post = BlockStack(n_post, hidden_size, num_heads)
         initialize(self)
 
     def forward(
@@ -108,16 +92,11 @@ class FPDM(nn.Module, PyTorchModelHubMixin):
             prediction (batch, out_channels, size, size) and the Solution, its z (batch, tokens, hidden).
         """
         label = self.y_embedder(y)
-        x = self.x_embedder(x) + self.pos_embed
-        for block in self.pre:
-            x = block(x, block.modulation(label))
-        f = self.implicit.bind(x, label + self.t_embedder(t))
+        x_pre = self.pre(self.to_tokens(x), label)
+        f = self.implicit.bind(x_pre, label + self.t_embedder(t))
         solver = FixedCount(iterations) if isinstance(iterations, int) else iterations
-        solution = solver(f, x if init is None else init)
-        x = solution.z
-        for block in self.post:
-            x = block(x, block.modulation(label))
-        return unpatchify(self.final_layer(x, label), self.patch_size, self.out_channels), solution
+        solution = solver(f, x_pre if init is None else init)
+        return self.to_image(self.post(solution.z, label), label), solution
 
     def predict(
         self, x: Tensor, t: Tensor, y: Tensor, iterations: int | Solver, init: Tensor | None = None

@@ -66,8 +66,8 @@ def variational_bound(
 ) -> Tensor:
     """One term of the variational bound per sample, in bits per dimension: (batch, channels, ...) -> (batch,).
 
-    KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t > 0; at t = 0 the negative log-likelihood of x_0, in -1..1, under
-    a Gaussian discretised to 256 levels (Ho et al. 2020, Eqs. 5 and 13).
+    KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t > 0; at t = 0 the negative log-likelihood of x_0, in -1..1,
+    under a Gaussian discretised to 256 levels (Ho et al. 2020, Eqs. 5 and 13).
     """
     abar, abar_prev = schedule.abar(t, x0), schedule.abar(t - 1, x0)
     q = posterior(abar, abar_prev)

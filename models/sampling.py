@@ -19,8 +19,8 @@ from models.schedule import NoiseSchedule, data_from_velocity, noise_from_veloci
 class Denoiser(Protocol):
     """What a network offers to samplers and trainers: the place to plug a third model in.
 
-    Called with x (batch, channels, size, size), t and y (batch,), the iterations to spend (ignored by explicit networks)
-    and the state that the previous call returned (or None); returns prediction and state.
+    Called with x (batch, channels, size, size), t and y (batch,), the iterations to spend (ignored by explicit
+    networks) and the state that the previous call returned (or None); returns prediction and state.
     """
 
     def predict(
@@ -47,8 +47,8 @@ def make_schedule(timesteps: Sequence[int], iterations: Sequence[int]) -> tuple[
 class Guidance:
     """Classifier-free guidance: uncond + scale (cond - uncond) on the first `channels` channels of the prediction.
 
-    Other channels, the learned variance among them, are the conditional prediction's. The official DiT guides 3 of the 4
-    latent channels. `null_label` is the label of the unconditional half.
+    Other channels, the learned variance among them, are the conditional prediction's. The official DiT guides 3 of
+    the 4 latent channels. `null_label` is the label of the unconditional half.
     """
 
     scale: float

@@ -18,7 +18,7 @@ from models.timesteps import TIMESTEPS
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """Cumulative products abar_t, (timesteps,), float64, from nearly 1 at t = 0 to 0 at the last (zero terminal SNR)."""
+    """Cumulative products abar_t, (timesteps,), float64: nearly 1 at t = 0, 0 at the last with zero terminal SNR."""
 
     alphas_cumprod: Tensor
 

@@ -65,7 +65,9 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
     """
     match = re.fullmatch(r"(dit|fpdm)_([a-z]+)_(\d+)", name)
     if match is None or match[2] not in SIZES:
-        raise ValueError(f"unknown model {name!r}; expected dit_SIZE_PATCH or fpdm_SIZE_PATCH, SIZE of {', '.join(SIZES)}")
+        raise ValueError(
+            f"unknown model {name!r}; expected dit_SIZE_PATCH or fpdm_SIZE_PATCH, SIZE of {', '.join(SIZES)}"
+        )
     depth, hidden_size, num_heads = SIZES[match[2]]
     config = ModelConfig(
         kind=match[1],

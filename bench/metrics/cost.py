@@ -1,7 +1,7 @@
 """What a forward pass costs, by formula: multiply-accumulates (MACs) of one image. Plain integers, no torch.
 
-Counted is what a FLOP counter counts: matrix products, convolutions and attention. Equal to `FlopCounterMode` / 2 on the
-networks themselves (tested). The paper counts block passes only and calls the injection negligible (footnote 3).
+Counted is what a FLOP counter counts: matrix products, convolutions and attention. Equal to `FlopCounterMode` / 2 on
+the networks themselves (tested). The paper counts block passes only and calls the injection negligible (footnote 3).
 """
 
 from models.zoo import ModelConfig

@@ -8,6 +8,7 @@ from bench.errors import BadInputError
 
 
 def weights_path(extractor: str) -> Path:
+    """The safetensors file of a shipped extractor."""
     return Path(__file__).parent / "weights" / f"{extractor}.safetensors"
 
 

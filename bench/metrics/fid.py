@@ -19,7 +19,7 @@ FEATURE_BATCH = 100  # features change in the last bits with the batch size, so 
 
 @dataclass(frozen=True)
 class Quality:
-    """Frechet distance; mean of the kernel distance over subsets, and its spread over subsets (not a standard error)."""
+    """Frechet distance; kernel distance, mean over subsets and spread over subsets (which is not a standard error)."""
 
     fid: float
     kid: float

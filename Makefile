@@ -1,0 +1,39 @@
+# Everything starts from `make install`: a virtual environment in .venv with the pinned versions of constraints.txt.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: install demo test test-all lint format figures bench clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: install  ## the main job on the embedded suite: about 8 minutes on two cores
+	$(BIN)/python bench/run_grid.py --grid smoothing --suite digits --results results/demo
+
+figures: install
+	$(BIN)/python paper_figures/make_all.py
+
+test: install
+	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm"
+
+test-all: install
+	$(BIN)/python -m pytest -m "not gpu"
+
+bench: install
+	$(BIN)/python -m pytest --benchmark-only tests
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build results/demo *.egg-info

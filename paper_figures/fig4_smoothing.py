@@ -1,0 +1,157 @@
+"""Figure 4: quality against iterations per timestep at equal sampling compute, with its numbers as tables."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
+from paper_figures import style
+from paper_figures.gather import Evidence
+from paper_figures.published import TABLE1_FID
+
+GRID = "smoothing"
+TITLE = "Figure 4: timestep smoothing"
+_TICKS = (1, 2, 3, 5, 8, 12, 18, 26, 38, 68)
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write figures/fig4_smoothing.{png,pdf} and tables/smoothing{,_best}.{md,csv}."""
+    frame = evidence.frame
+    return [*_figure(evidence, frame), *_tables(evidence, frame)]
+
+
+def table_text(evidence: Evidence) -> str:
+    """The table to print at the end of a run."""
+    return _readable(summary(evidence.frame)).to_markdown(index=False, disable_numparse=True, stralign="right")
+
+
+def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, budget and iterations: mean, lowest and highest FD over the sampling seeds."""
+    keys = ["budget", "model", "n_pre", "iterations", "n_post", "steps", "block_passes", "macs"]
+    return (
+        frame.groupby(keys, as_index=False)
+        .agg(
+            fd=("fid", "mean"),
+            fd_low=("fid", "min"),
+            fd_high=("fid", "max"),
+            kid=("kid", "mean"),
+            images_per_s=("images_per_s", "median"),
+            latency_s=("latency_s", "median"),
+            seeds=("seed", "nunique"),
+        )
+        .sort_values(["budget", "model", "iterations"])
+    )
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """At each budget: DiT, the best FPDM schedule, their ratio; the published values beside them."""
+    means = over_seeds(frame)
+    rows = []
+    for budget in sorted(set(means.budget)):
+        dit, fpdm = (means[(means.budget == budget) & (means.model == model)] for model in ("dit", "fpdm"))
+        best = fpdm.sort_values("fd").iloc[0] if len(fpdm) else None
+        dit_fd = dit.fd.iloc[0] if len(dit) else np.nan
+        published = {model: TABLE1_FID.get((budget, model), {}).get("ddpm", np.nan) for model in ("dit", "fpdm")}
+        rows.append(
+            {
+                "budget": budget,
+                "dit_fd": dit_fd,
+                "fpdm_fd": np.nan if best is None else best.fd,
+                "iterations": pd.NA if best is None else best.iterations,
+                "steps": pd.NA if best is None else best.steps,
+                "ratio": np.nan if best is None else best.fd / dit_fd,
+                "published_dit_fid": published["dit"],
+                "published_fpdm_fid": published["fpdm"],
+                "published_ratio": published["fpdm"] / published["dit"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The summary with headings and rounding for people."""
+    return pd.DataFrame(
+        {
+            "block passes": table.budget,
+            "DiT FD": table.dit_fd.map("{:.3f}".format),
+            "best FPDM FD": table.fpdm_fd.map("{:.3f}".format),
+            "at iterations x steps": [f"{k} x {s}" for k, s in zip(table.iterations, table.steps, strict=True)],
+            "FPDM / DiT": table.ratio.map("{:.2f}".format),
+            "published DiT FID": table.published_dit_fid,
+            "published FPDM FID": table.published_fpdm_fid,
+            "published FPDM / DiT": table.published_ratio.map("{:.2f}".format),
+        }
+    )
+
+
+def _tables(evidence: Evidence, frame: pd.DataFrame) -> list[Path]:
+    rows, best = over_seeds(frame), summary(frame)
+    note = (
+        f"\n{evidence.caption}. FD: Frechet distance, lower is better. Published: ImageNet, FID-50K, DDPM (Table 1).\n"
+    )
+    readable = pd.DataFrame(
+        {
+            "block passes": rows.budget,
+            "model": rows.model.map(style.LABELS),
+            "iterations": rows.iterations,
+            "steps": rows.steps,
+            "spent": rows.block_passes,
+            "MMACs / image": (rows.macs / 1e6).map("{:.0f}".format),
+            "FD": rows.fd.map("{:.3f}".format),
+            "KID": rows.kid.map("{:.3f}".format),
+            "images / s": rows.images_per_s.map("{:.1f}".format),
+            "latency of one image (ms)": (rows.latency_s * 1000).map("{:.0f}".format),
+        }
+    )
+    written = []
+    for name, machine, text in (
+        ("smoothing", rows, readable.to_markdown(index=False, disable_numparse=True, stralign="right")),
+        ("smoothing_best", best, _readable(best).to_markdown(index=False, disable_numparse=True, stralign="right")),
+    ):
+        written += [evidence.path("tables", f"{name}.csv"), evidence.path("tables", f"{name}.md")]
+        machine.to_csv(written[-2], index=False, float_format="%.6g", lineterminator="\n")
+        written[-1].write_text(text + "\n" + note)
+    return written
+
+
+def _figure(evidence: Evidence, frame: pd.DataFrame) -> list[Path]:
+    rows = over_seeds(frame)
+    budgets = sorted({cell.budget for cell in evidence.cells})
+    width = style.PAGE_WIDTH_IN if len(budgets) > 1 else style.COLUMN_WIDTH_IN
+    figure, axes = plt.subplots(1, len(budgets), figsize=(width, 2.6), sharey=True, layout="constrained", squeeze=False)
+    for axis, budget in zip(axes[0], budgets, strict=True):
+        _panel(axis, rows[rows.budget == budget], budget)
+    axes[0][0].set_ylabel(f"Fréchet distance ({evidence.cells[0].protocol.extractor})")
+    handles = {
+        label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+    figure.supxlabel(evidence.caption, fontsize=6.5, color="#444444")
+    return style.save(figure, evidence.path("figures", "fig4_smoothing"))
+
+
+def _panel(axis: Axes, rows: pd.DataFrame, budget: int) -> None:
+    fpdm, dit = rows[rows.model == "fpdm"], rows[rows.model == "dit"]
+    color = style.COLORS["fpdm"]
+    axis.plot(fpdm.iterations, fpdm.fd, marker="s", color=color, label="FPDM")
+    if (fpdm.seeds > 1).any():
+        axis.fill_between(fpdm.iterations, fpdm.fd_low, fpdm.fd_high, color=color, alpha=0.2, linewidth=0)
+    if len(dit):
+        axis.axhline(dit.fd.iloc[0], linestyle="--", color=style.COLORS["dit"], linewidth=1)
+        axis.plot(dit.iterations, dit.fd, "o", markersize=7, color=style.COLORS["dit"], label="DiT (28 blocks)")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xticks(_TICKS, [str(t) for t in _TICKS])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("fixed-point iterations per timestep")
+    title = f"{budget} block passes"
+    published = {model: TABLE1_FID.get((budget, model)) for model in ("dit", "fpdm")}
+    if published["dit"] and published["fpdm"]:
+        title += f"\npublished FID: DiT {published['dit']['ddpm']}, best FPDM {published['fpdm']['ddpm']}"
+    axis.set_title(title, fontsize=7.5)

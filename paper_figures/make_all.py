@@ -1,0 +1,68 @@
+"""Redraw every table and figure that the records allow: python paper_figures/make_all.py
+
+Says of the others what is missing and which command would make it. Modules of this folder that have GRID, TITLE and
+draw are found by themselves.
+"""
+
+import importlib
+import pkgutil
+import shlex
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+
+import paper_figures
+from bench.cli import CellArguments, parse, run
+from bench.grids import get_cells
+from bench.store import Store, write_json
+from bench.suites import get_suite
+from paper_figures.gather import Evidence
+
+
+@dataclass(frozen=True)
+class Arguments(CellArguments):
+    """Redraw tables and figures from the records of a suite."""
+
+    grid: str = "all"
+    """Draw what belongs to this grid only."""
+    print_table: bool = False
+    """Print the main table of each grid."""
+
+
+def drawables() -> list[ModuleType]:
+    """The modules that draw something, by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(paper_figures.__path__))
+    modules = [importlib.import_module(f"paper_figures.{name}") for name in names if name != "make_all"]
+    return [module for module in modules if hasattr(module, "GRID") and hasattr(module, "draw")]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    arguments = parse(Arguments, argv)
+    suite = get_suite(arguments.suite)
+    selection = arguments.selection()
+    store = Store(arguments.results, suite.name)
+    modules = drawables()
+    grids = list(dict.fromkeys(module.GRID for module in modules)) if arguments.grid == "all" else [arguments.grid]
+    environments = []
+    for grid in grids:
+        command = shlex.join(["python", "bench/run_grid.py", "--grid", grid, *arguments.flags()])
+        evidence = Evidence(suite.name, grid, get_cells(grid, suite, selection), store, command)
+        if absent := evidence.absent:
+            shown = "; ".join(absent[:3]) + ("; ..." if len(absent) > 3 else "")
+            print(f"{grid}: {len(absent)} of {len(evidence.cells)} cells missing ({shown}). Made by: {command}")
+        if evidence.frame.empty:
+            continue
+        environments += [e for e in evidence.environments if e not in environments]
+        for module in (m for m in modules if grid == m.GRID):
+            written = module.draw(evidence)
+            if arguments.print_table and hasattr(module, "table_text"):
+                print(f"\n{evidence.caption}\n\n{module.table_text(evidence)}\n")
+            print(f"{module.TITLE}: {', '.join(str(path) for path in written)}")
+    if environments:
+        write_json(store.root / "environment.json", environments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

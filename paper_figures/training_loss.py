@@ -1,0 +1,41 @@
+"""Loss of the twins against their training clock: what equal seconds bought each of them."""
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
+from paper_figures import style
+from paper_figures.gather import Evidence
+
+GRID = "smoothing"
+TITLE = "Training loss"
+WINDOW = 5  # lines of the log, 10 steps each
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write figures/training_loss.{png,pdf}."""
+    paths = {run: evidence.store.metrics_log_path(run) for run in dict.fromkeys(cell.run for cell in evidence.cells)}
+    logs = {
+        run: pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+        for run, path in paths.items()
+        if path.exists() and path.stat().st_size
+    }
+    if not logs:
+        return []
+    figure, axis = plt.subplots(figsize=(style.COLUMN_WIDTH_IN, 2.4), layout="constrained")
+    for run, log in logs.items():
+        smooth = log.loss.rolling(WINDOW, center=True, min_periods=1).median()
+        color = style.COLORS[run.model]
+        axis.plot(log.elapsed_s, log.loss, color=color, alpha=0.25, linewidth=0.6)
+        axis.plot(log.elapsed_s, smooth, color=color, label=f"{style.LABELS[run.model]}, {int(log.step.max())} steps")
+    axis.set_yscale("log")
+    axis.set_xlabel("training clock (s)")
+    axis.set_ylabel("loss (v MSE + variational bound)")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.legend()
+    return style.save(figure, evidence.path("figures", "training_loss"))

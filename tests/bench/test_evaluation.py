@@ -1,0 +1,185 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+from torch_fidelity import calculate_metrics
+
+from bench.data import load_dataset
+from bench.evaluate import Evaluator
+from bench.grids import Selection, get_cells
+from bench.metrics.extractor import load_classifier, registered_name
+from bench.metrics.extractor_weights import weights_path
+from bench.metrics.fid import FEATURE_BATCH, QualityMeter
+from bench.store import missing
+from bench.trainer import train_together
+from bench.workers import evaluate_all
+
+
+@pytest.fixture(scope="module")
+def evaluated_store(tmp_path_factory):
+    from bench.store import Store
+
+    return Store(tmp_path_factory.mktemp("results"), "digits")
+
+
+@pytest.fixture(scope="module")
+def cells(tiny_suite, evaluated_store):
+    grid = get_cells("smoothing", tiny_suite, Selection(budgets=(28,), train_steps=30, samples=66))
+    train_together(list(dict.fromkeys(c.run for c in grid)), evaluated_store, torch.device("cpu"))
+    chosen = {("dit", 2): 0, ("fpdm", 1): 0, ("fpdm", 5): 0}
+    return [c for c in grid if (c.run.model, c.iterations) in chosen]
+
+
+def with_batch(cell, batch_size):
+    return replace(cell, protocol=replace(cell.protocol, batch_size=batch_size))
+
+
+def test_a_sample_is_the_same_in_batches_of_1_7_and_64(cells, evaluated_store, cpu):
+    """To 1e-4 in pixel units of -1..1: products of other shapes round differently."""
+    evaluator = Evaluator(evaluated_store, cpu)
+    for cell in cells:
+        whole = torch.cat(list(evaluator.generate(with_batch(cell, 64))))
+        assert whole.shape == (66, 1, 8, 8)
+        assert whole.std(dim=0).min() > 0.01  # samples differ from each other
+        for size in (1, 7):
+            split = torch.cat(list(evaluator.generate(with_batch(cell, size))))
+            torch.testing.assert_close(split, whole, rtol=0, atol=1e-4)
+
+
+def test_a_sample_depends_on_its_seed(cells, evaluated_store, cpu):
+    evaluator = Evaluator(evaluated_store, cpu)
+    first, second = (next(evaluator.generate(replace(cells[0], seed=seed))) for seed in (0, 1))
+    assert not torch.allclose(first, second, atol=0.1)
+
+
+def test_one_and_two_workers_give_the_same_records(cells, evaluated_store, cpu):
+    """Digests of 8-bit samples and metrics are equal where the thread count is; with others, to rounding."""
+    results = []
+    for workers in (1, 2):
+        records = {r.key: r for r in evaluate_all(cells, evaluated_store, cpu, workers)}
+        assert {r.status for r in records.values()} == {"done"}
+        results.append(records)
+    for key, alone in results[0].items():
+        pair = results[1][key]
+        assert pair.timing["workers"] == min(2, len(cells))
+        assert pair.metrics["fid"] == pytest.approx(alone.metrics["fid"], rel=1e-3)
+        assert pair.metrics["kid"] == pytest.approx(alone.metrics["kid"], rel=1e-2, abs=1e-4)
+    assert missing(evaluated_store, cells) == []
+
+
+def test_a_record_tells_what_it_is_made_from(cells, evaluated_store, cpu):
+    cell = next(c for c in cells if c.run.model == "fpdm" and c.iterations == 5)
+    record = Evaluator(evaluated_store, cpu).evaluate(cell)
+    assert record == evaluated_store.read(cell)
+    assert record.inputs["checkpoint"] == evaluated_store.read_training(cell.run)["digest"]
+    assert record.inputs["reference"] == load_dataset("digits").digest
+    assert record.cost == {"block_passes": 28, "injections": 20, "macs": cell.macs}
+    assert record.timing["images_per_s"] == pytest.approx(66 / record.timing["sampling_s"])
+    assert record.environment["threads"] == torch.get_num_threads()
+
+
+def test_reported_cost_equals_counted_calls(cells, evaluated_store, cpu):
+    """Block passes and injections counted by hooks while one image is sampled."""
+    evaluator = Evaluator(evaluated_store, cpu)
+    for cell in cells:
+        cell = replace(cell, protocol=replace(cell.protocol, samples=1, batch_size=1))
+        model, _ = evaluator._denoiser(cell)
+        count = {"DiTBlock": 0, "injections": 0}
+        handles = []
+        for name, module in model.named_modules():
+            if type(module).__name__ == "DiTBlock":
+                handles.append(module.register_forward_hook(lambda *_: count.update(DiTBlock=count["DiTBlock"] + 1)))
+            if name.endswith("proj_fc2"):
+                handles.append(
+                    module.register_forward_hook(lambda *_: count.update(injections=count["injections"] + 1))
+                )
+        list(evaluator.generate(cell))
+        for handle in handles:
+            handle.remove()
+        assert count["DiTBlock"] == cell.block_passes
+        assert count["injections"] == cell.injections
+
+
+def test_samples_that_are_not_finite_end_as_diverged(cells, evaluated_store, cpu):
+    evaluator = Evaluator(evaluated_store, cpu)
+    cell = replace(cells[0], seed=99)
+    model, _ = evaluator._denoiser(cell)
+    with torch.no_grad():
+        model.final_layer.linear.bias.fill_(float("nan"))
+    record = evaluator.evaluate(cell)
+    assert (record.status, record.reason) == ("diverged", "samples are not finite")
+    assert record.metrics == {}
+    assert missing(evaluated_store, [cell]) == [cell]
+
+
+def test_records_of_earlier_weights_do_not_count(cells, evaluated_store, cpu):
+    from bench.store import write_json
+
+    cell = cells[0]
+    Evaluator(evaluated_store, cpu).evaluate(cell)
+    path = evaluated_store.training_path(cell.run)
+    summary = evaluated_store.read_training(cell.run)
+    write_json(path, {**summary, "digest": "0" * 64})
+    assert missing(evaluated_store, [cell]) == [cell]
+    write_json(path, summary)
+    assert missing(evaluated_store, [cell]) == []
+
+
+class Images(Dataset):
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_quality_equals_torch_fidelity_called_as_a_whole(cpu):
+    images = load_dataset("digits").images
+    generated, reference = images[:600], images[600:]
+    quality = QualityMeter(reference, "digits-cnn", cpu).measure(generated, 5, 200)
+    whole = calculate_metrics(
+        input1=Images(generated),
+        input2=Images(reference),
+        feature_extractor=registered_name("digits-cnn"),
+        fid=True,
+        kid=True,
+        kid_subsets=5,
+        kid_subset_size=200,
+        batch_size=FEATURE_BATCH,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    assert quality.fid == pytest.approx(whole["frechet_inception_distance"], rel=1e-4)
+    assert quality.kid == pytest.approx(whole["kernel_inception_distance_mean"], rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("corruption", ["noise", "blur", "contrast", "wrong classes"])
+def test_distance_grows_with_the_damage(corruption, cpu):
+    data = load_dataset("digits")
+    meter = QualityMeter(data.images[1::2], "digits-cnn", cpu)
+    images, labels = data.images[::2].float(), data.labels[::2]
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    blurred = torch.nn.functional.avg_pool2d(images, 3, 1, 1)
+    levels = {
+        "noise": [images + sigma * noise for sigma in (0, 16, 32, 64, 128)],
+        "blur": [images.lerp(blurred, weight) for weight in (0, 0.1, 0.2, 0.4, 0.8)],
+        "contrast": [images * factor for factor in (1, 0.9, 0.8, 0.6)],
+        "wrong classes": [images[keep] for keep in (labels < 10, labels < 9, labels < 7, labels < 4)],
+    }[corruption]
+    distances = [meter.measure(level.round().clamp(0, 255).to(torch.uint8), 5, 200).fid for level in levels]
+    assert distances == sorted(distances)
+    assert distances[0] < 0.1 * distances[-1]
+
+
+def test_shipped_extractor_recognises_the_digits_that_it_was_not_trained_on():
+    data = load_dataset("digits")
+    held_out = torch.arange(len(data.labels)) % 5 == 4
+    logits = load_classifier(weights_path("digits-cnn"))(data.images[held_out])
+    assert (logits.argmax(1) == data.labels[held_out]).float().mean() > 0.97

@@ -1,0 +1,44 @@
+"""What tests share: a miniature of the digits suite that trains in a second."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.grids import Selection, training_run
+from bench.store import Store
+from bench.suites import get_suite
+
+
+@pytest.fixture(scope="session")
+def tiny_suite():
+    """digits with narrow, shallow twins."""
+    suite = get_suite("digits")
+    size = {"hidden_size": 16, "num_heads": 2, "depth": 4}
+    return replace(
+        suite,
+        dit=replace(suite.dit, **size),
+        fpdm=replace(suite.fpdm, **size),
+        training=replace(suite.training, batch_size=16, n_max=2, m_max=2),
+        evaluation=replace(suite.evaluation, samples=20, batch_size=8, kid_subsets=3, kid_subset_size=10),
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results", "digits")
+
+
+@pytest.fixture
+def cpu():
+    return torch.device("cpu")
+
+
+@pytest.fixture
+def tiny_run(tiny_suite):
+    """Makes a training run of a few steps: tiny_run("dit", steps=5)."""
+
+    def make(model, steps=5, seed=0):
+        return training_run(tiny_suite, model, Selection(train_steps=steps), seed)
+
+    return make
