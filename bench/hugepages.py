@@ -1,7 +1,7 @@
 """Huge pages for a CPU's activations: training streams them through memory, and small pages cost it about a fifth.
 
-glibc reads its tunables when a process starts, so the command line starts itself once more with them set. Elsewhere, and
-where the user has set tunables, nothing happens.
+glibc reads its tunables when a process starts, so the command line starts itself once more with them set. Elsewhere,
+and where the user has set tunables, nothing happens.
 """
 
 import os
@@ -16,4 +16,4 @@ def restart_with_huge_pages() -> None:
     if platform.libc_ver()[0] != "glibc" or VARIABLE in os.environ:
         return
     sys.stdout.flush()
-    os.execve(sys.executable, sys.orig_argv, {**os.environ, VARIABLE: TUNABLE})
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, VARIABLE: TUNABLE})

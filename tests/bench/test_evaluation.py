@@ -1,4 +1,6 @@
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from bench.metrics.fid import FEATURE_BATCH, QualityMeter
 from bench.store import missing
 from bench.trainer import train_together
 from bench.workers import evaluate_all
+from models.blocks import DiTBlock
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +88,17 @@ def test_reported_cost_equals_counted_calls(cells, evaluated_store, cpu):
     for cell in cells:
         cell = replace(cell, protocol=replace(cell.protocol, samples=1, batch_size=1))
         model, _ = evaluator._denoiser(cell)
-        count = {"DiTBlock": 0, "injections": 0}
+        count: Counter[str] = Counter()
         handles = []
         for name, module in model.named_modules():
-            if type(module).__name__ == "DiTBlock":
-                handles.append(module.register_forward_hook(lambda *_: count.update(DiTBlock=count["DiTBlock"] + 1)))
-            if name.endswith("proj_fc2"):
-                handles.append(
-                    module.register_forward_hook(lambda *_: count.update(injections=count["injections"] + 1))
-                )
+            for what, matches in (("blocks", isinstance(module, DiTBlock)), ("injections", name.endswith("proj_fc2"))):
+                if matches:
+                    hook = partial(lambda count, what, *_: count.update([what]), count, what)
+                    handles.append(module.register_forward_hook(hook))
         list(evaluator.generate(cell))
         for handle in handles:
             handle.remove()
-        assert count["DiTBlock"] == cell.block_passes
+        assert count["blocks"] == cell.block_passes
         assert count["injections"] == cell.injections
 
 
@@ -160,7 +161,7 @@ def test_quality_equals_torch_fidelity_called_as_a_whole(cpu):
     assert quality.kid == pytest.approx(whole["kernel_inception_distance_mean"], rel=1e-3, abs=1e-6)
 
 
-@pytest.mark.parametrize("corruption", ["noise", "blur", "contrast", "wrong classes"])
+@pytest.mark.parametrize("corruption", ["noise", "blur", "contrast", "missing classes"])
 def test_distance_grows_with_the_damage(corruption, cpu):
     data = load_dataset("digits")
     meter = QualityMeter(data.images[1::2], "digits-cnn", cpu)
@@ -171,7 +172,7 @@ def test_distance_grows_with_the_damage(corruption, cpu):
         "noise": [images + sigma * noise for sigma in (0, 16, 32, 64, 128)],
         "blur": [images.lerp(blurred, weight) for weight in (0, 0.1, 0.2, 0.4, 0.8)],
         "contrast": [images * factor for factor in (1, 0.9, 0.8, 0.6)],
-        "wrong classes": [images[keep] for keep in (labels < 10, labels < 9, labels < 7, labels < 4)],
+        "missing classes": [images[keep] for keep in (labels < 10, labels < 9, labels < 7, labels < 4)],
     }[corruption]
     distances = [meter.measure(level.round().clamp(0, 255).to(torch.uint8), 5, 200).fid for level in levels]
     assert distances == sorted(distances)
