@@ -46,7 +46,7 @@ class TrainingRun:
         del spec["recipe"]["slice_s"]
         if self.steps is not None:
             del spec["recipe"]["seconds"]
-        return spec
+        return json.loads(json.dumps(spec))  # as a record or checkpoint gives it back
 
     @property
     def budget_text(self) -> str:
@@ -57,12 +57,15 @@ class TrainingRun:
 class Protocol:
     """What a quality number depends on beside model and schedule. Tables compare cells of one protocol only.
 
-    Labels are balanced: sample i has label i mod num_classes. `guidance_scale` 1 means no guidance.
+    Labels are balanced: sample i has label i mod num_classes. `guidance_scale` 1 means no guidance. The digests are of
+    the extractor's weights and of the reference images.
     """
 
     samples: int
     batch_size: int
     extractor: str
+    extractor_digest: str
+    reference_digest: str
     kid_subsets: int
     kid_subset_size: int
     precision: str
@@ -71,6 +74,12 @@ class Protocol:
     labels: str = "balanced"
     guidance_scale: float = 1.0
     guidance_channels: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.weights, self.labels) != ("ema", "balanced"):
+            raise ValueError(
+                f"only EMA weights and balanced labels can be evaluated, got {self.weights}, {self.labels}"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,18 +122,17 @@ class Cell:
 
     @property
     def injections(self) -> int:
-        """Injections per image: one an iteration of an FPDM."""
-        return self.iterations * self.steps if self.run.model == "fpdm" else 0
+        """Injections per image: one an iteration of an implicit layer."""
+        return self.iterations * self.steps if self.run.config.implicit else 0
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates per image, injections included."""
         return forward_macs(self.run.config, self.iterations) * self.steps
 
-    def row(self, grid: str) -> dict[str, Any]:
-        """The cell as a line of `--list`."""
+    def row(self) -> dict[str, Any]:
+        """The cell as a line of a table."""
         return {
-            "grid": grid,
             "suite": self.run.suite,
             "model": self.run.model,
             "budget": self.budget,

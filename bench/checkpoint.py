@@ -4,17 +4,23 @@
                                     state.safetensors  weights and optimizer, to go on from
                                     meta.json          run, step, elapsed seconds, status, digests
 
-Only the newest is kept. Everything is verified against its digest when it is read; nothing is unpickled.
+Only the newest is kept. Everything is verified against its digest when it is read; nothing is unpickled. Whoever trains
+a run holds its lock.
 """
 
+import errno
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -31,10 +37,11 @@ class Checkpoint:
     Attributes:
         ema: averaged weights by parameter name, buffers included.
         state: weights ("model.*") and optimizer ("exp_avg.*", "exp_avg_sq.*").
-        step: optimizer steps taken.
+        step: training steps taken.
         elapsed_s: training clock.
         status: "training", "done" or "diverged".
-        extra: small values that the trainer goes on with (gradient scaler, open window of the metrics log).
+        hardware: what it was trained on; seconds of different hardware are not added up.
+        extra: small values that the trainer goes on with.
     """
 
     ema: Tensors
@@ -42,7 +49,22 @@ class Checkpoint:
     step: int
     elapsed_s: float
     status: str
+    hardware: str
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the run's lock. BadInputError if another process trains it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            raise BadInputError(f"{folder.name} is being trained by another process: wait for it") from None
+        yield
 
 
 def _digest(path: Path) -> str:
@@ -50,39 +72,80 @@ def _digest(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
+def _write_tensors(path: Path, tensors: Tensors) -> None:
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # how it reports a full disk
+        raise OSError(errno.EIO, str(error), str(path)) from error
+    path.chmod(0o644)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def save(folder: Path, run: TrainingRun, checkpoint: Checkpoint) -> str:
-    """Write a checkpoint, drop older ones, and return the digest of its EMA weights."""
+    """Write a checkpoint, drop older ones, and return the digest of its EMA weights. OSError if storage gives out."""
     final = folder / f"step-{checkpoint.step:08d}"
-    temporary = folder / f".{final.name}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = folder / f".{final.name}"
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: the lock is ours
     temporary.mkdir(parents=True)
     try:
         for name, tensors in (("ema", checkpoint.ema), ("state", checkpoint.state)):
-            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / f"{name}.safetensors")
+            _write_tensors(temporary / f"{name}.safetensors", tensors)
         digests = {name: _digest(temporary / f"{name}.safetensors") for name in ("ema", "state")}
         meta = {
             "run": run.identity(),
             "step": checkpoint.step,
             "elapsed_s": checkpoint.elapsed_s,
             "status": checkpoint.status,
+            "hardware": checkpoint.hardware,
             "digests": digests,
             "extra": checkpoint.extra,
         }
         (temporary / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
-        if final.exists():  # nothing was trained since: only what meta.json says can be new
-            os.replace(temporary / "meta.json", final / "meta.json")
-        else:
+        if not final.exists():
             os.replace(temporary, final)
+        elif json.loads((final / "meta.json").read_text())["digests"] == digests:
+            os.replace(temporary / "meta.json", final / "meta.json")  # no step was taken since
+        else:
+            raise RuntimeError(f"{final} holds other weights of the same step")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for path in folder.iterdir():
+    for path in folder.glob("step-*"):
         if path != final:
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
     return digests["ema"]
+
+
+def newest(folder: Path, run: TrainingRun) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint's folder and meta.json; None if there is none.
+
+    Raises:
+        BadInputError: it is damaged or belongs to another run; names the first setting that differs.
+    """
+    if not (folders := sorted(folder.glob("step-*"))):
+        return None
+    path = folders[-1] / "meta.json"
+    try:
+        meta = json.loads(path.read_text())
+        found, expected = _flat(meta["run"]), _flat(run.identity())
+        _ = meta["step"], meta["elapsed_s"], meta["status"], meta["hardware"], meta["extra"]
+        _ = meta["digests"]["ema"], meta["digests"]["state"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"checkpoint {path} is damaged ({error}): delete {path.parent} to train again") from error
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise BadInputError(
+                f"checkpoint {path.parent} is of another run: its {name} is {found.get(name)}, expected "
+                f"{expected.get(name)}; delete it or choose another --results"
+            )
+    return folders[-1], meta
+
+
+def _flat(spec: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in spec.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return flat
 
 
 def _verified(path: Path, digest: str) -> Tensors:
@@ -93,51 +156,28 @@ def _verified(path: Path, digest: str) -> Tensors:
     return load_file(path)
 
 
-def read_meta(folder: Path, run: TrainingRun) -> dict[str, Any] | None:
-    """The newest checkpoint's meta.json; None if there is no checkpoint.
+def load(folder: Path, run: TrainingRun) -> tuple[Checkpoint, str] | None:
+    """The newest checkpoint, verified, and the digest of its EMA weights; None if there is none.
 
     Raises:
-        BadInputError: it is damaged or belongs to another run; names the first setting that differs.
+        BadInputError: as `newest`, or a file is truncated.
     """
-    if not (folders := _folders(folder)):
+    if (found := newest(folder, run)) is None:
         return None
-    path = folders[-1] / "meta.json"
-    try:
-        meta = json.loads(path.read_text())
-        found, expected = _flat(meta["run"]), _flat(json.loads(json.dumps(run.identity())))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"checkpoint {path} is damaged ({error}): delete {path.parent} to train again") from error
-    for name in sorted(expected.keys() | found.keys()):
-        if found.get(name) != expected.get(name):
-            raise BadInputError(
-                f"checkpoint {path.parent} is of another run: its {name} is {found.get(name)}, expected "
-                f"{expected.get(name)}; delete it or choose another --results"
-            )
-    return meta
-
-
-def _flat(spec: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in spec.items():
-        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
-    return flat
-
-
-def load(folder: Path, run: TrainingRun) -> Checkpoint | None:
-    """The newest checkpoint, verified; None if there is none. BadInputError as `read_meta`, or if truncated."""
-    meta = read_meta(folder, run)
-    if meta is None:
-        return None
-    newest = _folders(folder)[-1]
-    ema = _verified(newest / "ema.safetensors", meta["digests"]["ema"])
-    state = _verified(newest / "state.safetensors", meta["digests"]["state"])
-    return Checkpoint(ema, state, meta["step"], meta["elapsed_s"], meta["status"], meta["extra"])
+    path, meta = found
+    digests = meta["digests"]
+    saved = Checkpoint(
+        ema=_verified(path / "ema.safetensors", digests["ema"]),
+        state=_verified(path / "state.safetensors", digests["state"]),
+        **{name: meta[name] for name in ("step", "elapsed_s", "status", "hardware", "extra")},
+    )
+    return saved, digests["ema"]
 
 
 def load_ema(folder: Path, run: TrainingRun) -> tuple[Tensors, str]:
     """The EMA weights of the newest checkpoint and their digest. BadInputError if there are none, and as `load`."""
-    meta = read_meta(folder, run)
-    if meta is None:
+    if (found := newest(folder, run)) is None:
         raise BadInputError(f"no checkpoint in {folder}: train {run.name} first")
+    path, meta = found
     digest = meta["digests"]["ema"]
-    return _verified(_folders(folder)[-1] / "ema.safetensors", digest), digest
+    return _verified(path / "ema.safetensors", digest), digest

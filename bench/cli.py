@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,23 +17,17 @@ from bench.grids import BUDGETS, Selection
 from bench.suites import MODELS
 
 Config = TypeVar("Config")
-_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 
 
 @dataclass(frozen=True)
-class CellArguments:
-    """Which cells of a suite's grids, and where their results lie."""
+class TrainingArguments:
+    """Which training runs of a suite, and where their results lie."""
 
     suite: str = "digits"
     """What is compared on what: digits."""
-    budget: tuple[int, ...] = BUDGETS
-    """Sampling budgets, in transformer-block passes per image."""
     models: tuple[str, ...] = MODELS
     """Which of the twins."""
-    samples: int | None = None
-    """Generated images per cell and seed; the suite's own by default."""
-    seeds: tuple[int, ...] = (0,)
-    """Sampling seeds."""
     train_seconds: float | None = None
     """Training clock of each model, in seconds; the suite's own by default."""
     train_steps: int | None = None
@@ -41,9 +35,28 @@ class CellArguments:
     results: Path = Path("results")
     """Results folder."""
 
+
+@dataclass(frozen=True)
+class CellArguments(TrainingArguments):
+    """Which cells of a suite's grids, and where their results lie."""
+
+    budget: tuple[int, ...] = BUDGETS
+    """Sampling budgets, in transformer-block passes per image."""
+    samples: int | None = None
+    """Generated images per cell and seed; the suite's own by default."""
+    seeds: tuple[int, ...] = (0,)
+    """Sampling seeds."""
+
     def selection(self) -> Selection:
         """The part of the grid that is asked for. BadInputError for values that make no sense."""
-        return Selection(self.budget, self.models, self.samples, self.seeds, self.train_seconds, self.train_steps)
+        return Selection(
+            budgets=self.budget,
+            models=self.models,
+            samples=self.samples,
+            seeds=self.seeds,
+            train_seconds=self.train_seconds,
+            train_steps=self.train_steps,
+        )
 
     def flags(self) -> list[str]:
         """The command line that gives these cells: whatever differs from the defaults."""
@@ -52,11 +65,13 @@ class CellArguments:
             value = getattr(self, field.name)
             if value != field.default:
                 values = value if isinstance(value, tuple) else (value,)
-                flags += [
-                    f"--{field.name.replace('_', '-')}",
-                    *(f"{v:g}" if isinstance(v, float) else str(v) for v in values),
-                ]
+                flags += [f"--{field.name.replace('_', '-')}", *map(str, values)]
         return flags
+
+    def variant(self) -> str:
+        """A folder name for tables and figures of these cells; empty for a suite's default cells."""
+        flags = replace(self, suite="digits", results=Path("results")).flags()
+        return "-".join(flags).replace("--", "").replace("_", "-")
 
 
 def parse(config: type[Config], argv: list[str] | None) -> Config:

@@ -22,6 +22,8 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError(f"{device.type} is not supported")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -48,6 +50,27 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: on a cluster, those of its allocation."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware_name(device: torch.device) -> str:
+    """The GPU's name, or the CPU's with its usable cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_model()}, {usable_cores()} cores"
+
+
+@cache
+def _driver() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -69,10 +92,10 @@ def _software() -> dict[str, Any]:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """The environment of this process. Uncommitted changes in results/ do not count as dirty."""
-    hardware: dict[str, Any] = {"device": "cpu", "cpu": _cpu_model(), "cores": os.cpu_count()}
+    hardware: dict[str, Any] = {"device": device.type, "hardware": hardware_name(device), "cpu": _cpu_model()}
     if device.type == "cuda":
         hardware |= {
-            "device": torch.cuda.get_device_name(device),
+            "driver": _driver(),
             "cuda": torch.version.cuda,
             "capability": ".".join(map(str, torch.cuda.get_device_capability(device))),
         }

@@ -1,5 +1,6 @@
 """One cell -> one record: samples over the cell's schedule, quality, cost and time. Every cell ends in a status."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -13,10 +14,9 @@ from torch import Tensor
 
 from bench import checkpoint
 from bench.cells import Cell
-from bench.data import DIGESTS, load_dataset
+from bench.data import load_dataset
 from bench.environment import describe
 from bench.errors import BadInputError
-from bench.metrics.extractor_weights import extractor_digest
 from bench.metrics.fid import QualityMeter
 from bench.metrics.throughput import median_seconds
 from bench.store import Record, Store
@@ -40,6 +40,27 @@ def schedule_of(cell: Cell) -> tuple[Step, ...]:
     return make_schedule(timesteps, {"constant": constant}[cell.allocation](cell.steps, cell.iterations))
 
 
+def make_record(
+    cell: Cell, device: torch.device, checkpoint_digest: str, status: str, reason: str = "", **measured: Any
+) -> Record:
+    """A cell's record, dated now and here. `measured`: metrics, timing, samples_digest."""
+    return Record(
+        key=cell.key,
+        status=status,
+        reason=reason,
+        cell=cell.row() | {"protocol": asdict(cell.protocol), "run": cell.run.identity()},
+        inputs={
+            "checkpoint": checkpoint_digest,
+            "reference": cell.protocol.reference_digest,
+            "extractor": cell.protocol.extractor_digest,
+        },
+        cost={"block_passes": cell.block_passes, "injections": cell.injections, "macs": cell.macs},
+        environment=describe(device),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        **measured,
+    )
+
+
 class Evaluator:
     """Evaluates cells of one suite on one device; reference features and the last weights are kept between cells.
 
@@ -58,14 +79,9 @@ class Evaluator:
     def evaluate(self, cell: Cell) -> Record:
         """Evaluate a cell and write its record, whatever becomes of it. BadInputError if its checkpoint is unusable."""
         denoiser, digest = self._denoiser(cell)
-        inputs = {
-            "checkpoint": digest,
-            "reference": DIGESTS[cell.run.dataset],
-            "extractor": extractor_digest(cell.protocol.extractor),
-        }
         measured: dict[str, Any] = {}
         status, reason = "done", ""
-        try:
+        try:  # every cell ends in a record
             training = self._store.read_training(cell.run)
             if training is not None and training["status"] == "diverged":
                 raise DivergedError(f"its training diverged at step {training['step']}")
@@ -74,19 +90,13 @@ class Evaluator:
             status, reason = "diverged", str(error)
         except torch.OutOfMemoryError as error:
             status, reason = "oom", str(error).splitlines()[0]
-        except (RuntimeError, ValueError, MemoryError) as error:
+        except MemoryError:
+            status, reason = "oom", "the host's memory did not suffice"
+        except (BadInputError, OSError):
+            raise  # nothing that is the cell's
+        except Exception as error:
             status, reason = "error", f"{type(error).__name__}: {error}"
-        record = Record(
-            key=cell.key,
-            status=status,
-            reason=reason,
-            cell=cell.row("") | {"protocol": asdict(cell.protocol)},
-            inputs=inputs,
-            cost={"block_passes": cell.block_passes, "injections": cell.injections, "macs": cell.macs},
-            environment=describe(self._device),
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            **measured,
-        )
+        record = make_record(cell, self._device, digest, status, reason, **measured)
         self._store.write(record)
         return record
 
@@ -138,6 +148,8 @@ class Evaluator:
         generated = torch.cat(images)
         protocol = cell.protocol
         quality = self._meter(cell).measure(generated, protocol.kid_subsets, protocol.kid_subset_size)
+        if not all(math.isfinite(value) for value in asdict(quality).values()):
+            raise DivergedError(f"distances are not finite: {quality}")
         return {
             "metrics": asdict(quality),
             "timing": {

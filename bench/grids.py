@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bench.cells import Cell, Protocol, TrainingRun
+from bench.data import DIGESTS
 from bench.errors import BadInputError
+from bench.metrics.extractor_weights import extractor_digest
 from bench.suites import MODELS, Suite
 from models.allocation import affordable_steps
 
@@ -32,6 +34,8 @@ class Selection:
         for model in self.models:
             if model not in MODELS:
                 raise BadInputError(f"unknown model {model!r} in --models: choose from {', '.join(MODELS)}")
+        if any(budget < 1 for budget in self.budgets):
+            raise BadInputError(f"--budget {min(self.budgets)}: must be 1 or more")
         if any(seed < 0 for seed in self.seeds):
             raise BadInputError(f"--seeds {min(self.seeds)}: seeds are 0 or more")
         for name, value in (("--train-seconds", self.train_seconds), ("--train-steps", self.train_steps)):
@@ -57,6 +61,8 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
         samples=samples,
         batch_size=min(recipe.batch_size, samples),
         extractor=recipe.extractor,
+        extractor_digest=extractor_digest(recipe.extractor),
+        reference_digest=DIGESTS[suite.dataset],
         kid_subsets=recipe.kid_subsets,
         kid_subset_size=min(recipe.kid_subset_size, samples),
         precision=recipe.precision,
@@ -88,7 +94,7 @@ def smoothing(suite: Suite, selection: Selection) -> list[Cell]:
                             n_post=n_post,
                             steps=steps,
                             sampler="ddpm",
-                            reuse=model == "fpdm",
+                            reuse=config.implicit,
                             allocation="constant",
                             seed=seed,
                             protocol=protocol(suite, selection),
@@ -112,6 +118,6 @@ def get_cells(grid: str, suite: Suite, selection: Selection) -> list[Cell]:
     for budget in selection.budgets:
         for model in selection.models:
             if not any(cell.budget == budget and cell.run.model == model for cell in cells):
-                need = suite.dit.depth if model == "dit" else (suite.fpdm.n_pre or 0) + 1 + (suite.fpdm.n_post or 0)
+                need = suite.model(model).least_passes
                 raise BadInputError(f"--budget {budget}: one step of {model} takes {need} block passes or more")
     return cells

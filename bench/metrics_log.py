@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+from bench.errors import BadInputError
 from bench.store import write_whole
 
 WINDOW = 10  # steps
@@ -43,7 +44,10 @@ class MetricsLog:
     def resume(self, step: int, open_window: list[list[float]]) -> None:
         """Go on at a checkpoint's step with its open window."""
         lines = self._path.read_text().splitlines() if self._path.exists() else []
-        self._lines = [line for line in lines if json.loads(line)["step"] <= step]
+        try:
+            self._lines = [line for line in lines if json.loads(line)["step"] <= step]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInputError(f"metrics log {self._path} is damaged ({error}): delete it to go on without") from error
         self.open_window = [list(row) for row in open_window]
         if self._lines:
             self.recent = json.loads(self._lines[-1])["loss"]

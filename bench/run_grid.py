@@ -33,6 +33,8 @@ class Arguments(CellArguments):
     """Processes that evaluate cells side by side; by default one per core on a CPU, one on a GPU."""
     list_cells: Annotated[bool, tyro.conf.arg(name="list")] = False
     """Print the grid's cells as CSV and stop."""
+    retrain: bool = False
+    """Train again where records were kept but their weights were not; the records are replaced."""
     dry_run: bool = False
     """Print what would be trained and evaluated and stop."""
 
@@ -45,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     suite = get_suite(arguments.suite)
     cells = get_cells(arguments.grid, suite, arguments.selection())
     if arguments.list_cells:
-        rows = [cell.row(arguments.grid) for cell in cells]
+        rows = [{"grid": arguments.grid, **cell.row()} for cell in cells]
         writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -56,22 +58,34 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     store.check_writable()
     failed = 0
-    if missing(store, cells):
+    if todo := missing(store, cells):
+        if not arguments.retrain:
+            _refuse_to_outdate(store, todo)
         failed = _work(arguments, store, cells)
     else:
         print(f"all {len(cells)} cells of {arguments.grid} have records: nothing to evaluate")
-    _draw(arguments)
-    return 1 if failed else 0
+    drawn = _draw(arguments)
+    return drawn or (1 if failed else 0)
 
 
 def _needed_runs(cells: Sequence[Cell]) -> list[TrainingRun]:
     return list(dict.fromkeys(cell.run for cell in cells))
 
 
+def _refuse_to_outdate(store: Store, todo: Sequence[Cell]) -> None:
+    """Weights are not kept with the results. Training them anew, as for one more cell, would make kept records old."""
+    for training in _needed_runs(todo):
+        if store.read_training(training) is not None and not store.has_weights(training):
+            raise BadInputError(
+                f"{training.name}: its records are in {store.root}, its weights are not; choose another --results, or "
+                "--retrain to train again and replace them"
+            )
+
+
 def _plan(store: Store, cells: Sequence[Cell]) -> None:
     todo = missing(store, cells)
     for training in _needed_runs(todo):
-        if not store.checkpoint_folder(training).exists():
+        if store.read_training(training) is None or not store.has_weights(training):
             print(f"train     {training.name} ({training.budget_text})")
     for cell in todo:
         print(
@@ -110,7 +124,7 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[Cell]) -> int:
     return failed
 
 
-def _draw(arguments: Arguments) -> None:
+def _draw(arguments: Arguments) -> int:
     """Redraw tables and figures, in a process of its own: the harness does not depend on what is drawn from it."""
     command = [
         sys.executable,
@@ -121,7 +135,7 @@ def _draw(arguments: Arguments) -> None:
         "--print-table",
         *arguments.flags(),
     ]
-    subprocess.run(command, check=True)
+    return subprocess.run(command, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Record:
         key: the cell's.
         status: one of STATUSES.
         reason: why, where the status is not `done`.
-        cell: the cell's line of `--list`, and its protocol.
+        cell: the cell's line of `--list`, its protocol and its training run.
         inputs: digests of checkpoint, reference statistics and extractor.
         metrics: quality; `fid` is the Frechet distance in the extractor's features.
         cost: block passes, injections, MACs per image.
@@ -88,6 +88,10 @@ class Store:
     def training_path(self, run: TrainingRun) -> Path:
         return self.root / "training" / f"{run.name}.json"
 
+    def has_weights(self, run: TrainingRun) -> bool:
+        """Whether there is a checkpoint of the run here, ended or not."""
+        return any(self.checkpoint_folder(run).glob("step-*"))
+
     def metrics_log_path(self, run: TrainingRun) -> Path:
         return self.root / "training" / f"{run.name}.jsonl"
 
@@ -107,9 +111,18 @@ class Store:
         return record
 
     def read_training(self, run: TrainingRun) -> dict[str, Any] | None:
-        """What is known of a training: digest, status, step, elapsed_s; None if it did not end yet."""
+        """What is known of a training: digest, status, step, elapsed_s ...; None if it did not end yet."""
         path = self.training_path(run)
-        return json.loads(path.read_text()) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            summary = json.loads(path.read_text())
+            _ = summary["digest"], summary["status"], summary["step"], summary["elapsed_s"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInputError(
+                f"{path} is damaged ({error!r}): delete it; it is written again from the checkpoint"
+            ) from error
+        return summary
 
     def current(self, cell: Cell) -> Record | None:
         """The cell's record, if it was made from the weights that the run ended with last."""

@@ -2,33 +2,22 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from bench.cli import parse, run
+from bench.cli import TrainingArguments, parse, run
 from bench.grids import Selection, training_run
 from bench.hugepages import restart_with_huge_pages
 from bench.store import Store
-from bench.suites import MODELS, get_suite
+from bench.suites import get_suite
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(TrainingArguments):
     """Train a suite's models, each for the same seconds of training clock. Goes on where an earlier run stopped."""
 
-    suite: str = "digits"
-    """What to train on what."""
-    models: tuple[str, ...] = MODELS
-    """Which of the twins; together they train in alternating slices."""
-    train_seconds: float | None = None
-    """Training clock of each model, in seconds; the suite's own by default."""
-    train_steps: int | None = None
-    """Train this many optimizer steps instead: exactly repeatable, but not an equal-time comparison."""
     seed: int = 0
     """Of initialisation, data order, noise and unrolling."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    results: Path = Path("results")
-    """Results folder."""
 
 
 def main(argv: list[str] | None = None) -> int:

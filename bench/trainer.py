@@ -5,12 +5,12 @@ On the clock: data, forward, backward, optimizer, EMA. Off it: start-up, warm-up
 
 import math
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -19,7 +19,9 @@ from bench.cells import TrainingRun
 from bench.clock import TrainingClock
 from bench.data import load_dataset
 from bench.data.batches import BatchSource
-from bench.environment import describe
+from bench.environment import describe, hardware_name
+from bench.errors import BadInputError
+from bench.interrupts import Interrupts
 from bench.metrics_log import MetricsLog
 from bench.store import Store, write_json
 from models.autoencoder import PixelAutoencoder
@@ -30,7 +32,6 @@ from models.timesteps import TIMESTEPS
 from models.unroll import StochasticJFB
 from models.zoo import build
 
-Tensors = dict[str, Tensor]
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -73,9 +74,13 @@ class Trainer:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp is torch.float16)
         self.clock = TrainingClock(device)
         self.step, self.status = 0, "training"
+        self._off_clock_s = {"warm_up": 0.0, "checkpoints": 0.0}
         self._log = MetricsLog(store.metrics_log_path(run))
-        if (saved := checkpoint.load(store.checkpoint_folder(run), run)) is not None:
-            self._restore(saved)
+        self._hardware = hardware_name(device)
+        if (found := checkpoint.load(store.checkpoint_folder(run), run)) is not None:
+            self._restore(found[0])
+            if self.finished:
+                self._summarize(found[1])
 
     @property
     def finished(self) -> bool:
@@ -90,16 +95,18 @@ class Trainer:
     def budget(self) -> float:
         return self.run.recipe.seconds if self.run.steps is None else self.run.steps
 
-    def train_slice(self, seconds: float, bar: tqdm) -> None:
-        """Train until the slice is over, the budget is crossed (at the first step that does) or the run diverges."""
+    def train_slice(self, seconds: float, bar: tqdm, interrupts: Interrupts) -> None:
+        """Train until slice or budget end (at the first step that crosses it), the run diverges or is interrupted."""
         start = self.clock.read()
         with self.clock.running():
-            while not self.finished and self.clock.read() - start < seconds:
+            while not (self.finished or interrupts.requested) and self.clock.read() - start < seconds:
                 self._train_step()
                 self._show(bar)
 
     def save(self) -> None:
         """Write the checkpoint and, when the run has ended, its summary. Off the clock."""
+        started = time.perf_counter()
+        count = next((int(state["step"]) for state in self._optimizer.state.values()), 0)
         names = [name for name, _ in self.model.named_parameters()]
         buffers = dict(self.model.named_buffers())
         kept = {name: buffers[name] for name in self.model.state_dict() if name in buffers}
@@ -118,16 +125,25 @@ class Trainer:
                 step=self.step,
                 elapsed_s=self.clock.read(),
                 status=self.status,
-                extra={"scaler": self._scaler.state_dict(), "log": self._log.open_window},
+                hardware=self._hardware,
+                extra={
+                    "optimizer_steps": count,
+                    "scaler": self._scaler.state_dict(),
+                    "log": self._log.open_window,
+                    "off_clock_s": self._off_clock_s,
+                },
             ),
         )
+        self._off_clock_s["checkpoints"] += time.perf_counter() - started
         if self.finished:
-            write_json(self._store.training_path(self.run), self._summary(digest))
+            self._summarize(digest)
 
     def warm_up(self) -> None:
         """One forward and backward whose result is dropped: lazy initialisation happens off the clock."""
+        started = time.perf_counter()
         self._scaler.scale(self._loss().total.mean()).backward()
         self._optimizer.zero_grad()
+        self._off_clock_s["warm_up"] += time.perf_counter() - started
 
     def _loss(self) -> Loss:
         recipe = self.run.recipe
@@ -174,6 +190,11 @@ class Trainer:
         bar.update(0)
 
     def _restore(self, saved: checkpoint.Checkpoint) -> None:
+        if saved.hardware != self._hardware and saved.status == "training":
+            raise BadInputError(
+                f"{self.run.name} was trained for {saved.elapsed_s:.0f} s on {saved.hardware}, not {self._hardware}: "
+                "their seconds do not add up; go on there, or choose another --results"
+            )
         named = list(self.model.named_parameters())
         with torch.no_grad():
             for (name, p), average in zip(named, self._ema, strict=True):
@@ -181,30 +202,41 @@ class Trainer:
                 average.copy_(saved.ema[name])
                 if f"{_MOMENTS[0]}.{name}" in saved.state:
                     moments = {m: saved.state[f"{m}.{name}"].to(p.device) for m in _MOMENTS}
-                    count = torch.tensor(float(saved.step), device=p.device)
+                    count = torch.tensor(float(saved.extra["optimizer_steps"]), device=p.device)
                     self._optimizer.state[p] = {"step": count, **moments}
         self._scaler.load_state_dict(saved.extra["scaler"])
         self.step, self.status = saved.step, saved.status
         self.clock = TrainingClock(self.device, saved.elapsed_s)
         self._log.resume(saved.step, saved.extra["log"])
+        self._off_clock_s = dict(saved.extra["off_clock_s"])
 
-    def _summary(self, digest: str) -> dict[str, Any]:
-        return {
+    def _summarize(self, digest: str) -> None:
+        """Write the run's summary, unless the one that is there is of these weights."""
+        known = self._store.read_training(self.run)
+        if known is not None and known["digest"] == digest and known["status"] == self.status:
+            return
+        summary = {
             "name": self.run.name,
             "status": self.status,
             "digest": digest,
             "step": self.step,
             "elapsed_s": round(self.clock.read(), 3),
+            "off_clock_s": {name: round(seconds, 3) for name, seconds in self._off_clock_s.items()},
             "loss": self._log.recent if math.isfinite(self._log.recent) else None,
             "run": self.run.identity(),
             "environment": describe(self.device),
         }
+        write_json(self._store.training_path(self.run), summary)
 
 
 def train_together(runs: Sequence[TrainingRun], store: Store, device: torch.device) -> None:
     """Train runs of one suite, each for its own budget, in alternating slices: fair where a machine's speed drifts.
 
-    Goes on from checkpoints; writes one after every slice, and when interrupted.
+    Goes on from checkpoints; writes one after every slice, and when interrupted, after the step under way.
+
+    Raises:
+        BadInputError: a checkpoint is unusable, of other hardware, or being trained by another process.
+        KeyboardInterrupt: SIGINT or SIGTERM came; everything is saved.
     """
     if not runs:
         return
@@ -212,8 +244,17 @@ def train_together(runs: Sequence[TrainingRun], store: Store, device: torch.devi
     config, recipe = runs[0].config, runs[0].recipe
     x0 = PixelAutoencoder().encode(data.images)
     source = BatchSource(x0, data.labels, config.num_classes, recipe.class_dropout, TIMESTEPS)
-    trainers = [Trainer(run, store, device, source) for run in runs]
-    unit = "s" if runs[0].steps is None else "step"
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(checkpoint.exclusive(store.checkpoint_folder(run)))
+        trainers = [Trainer(run, store, device, source) for run in runs]
+        _take_turns([trainer for trainer in trainers if not trainer.finished])
+
+
+def _take_turns(unfinished: Sequence[Trainer]) -> None:
+    if not unfinished:
+        return
+    unit = "s" if unfinished[0].run.steps is None else "step"
     form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"
     interval_s = 0.5 if sys.stderr.isatty() else 20.0  # a log file wants fewer lines
     bars = [
@@ -225,20 +266,19 @@ def train_together(runs: Sequence[TrainingRun], store: Store, device: torch.devi
             position=i,
             mininterval=interval_s,
         )
-        for i, t in enumerate(trainers)
+        for i, t in enumerate(unfinished)
     ]
-    try:
-        for trainer in trainers:
-            if not trainer.finished:
-                trainer.warm_up()
-        while any(not trainer.finished for trainer in trainers):
-            for trainer, bar in zip(trainers, bars, strict=True):
-                if not trainer.finished:
-                    try:
-                        trainer.train_slice(trainer.run.recipe.slice_s, bar)
-                    finally:
-                        trainer.save()
-    finally:
+    interrupts = Interrupts()
+    with ExitStack() as stack:
         for bar in bars:
-            bar.refresh()
-            bar.close()
+            stack.enter_context(bar)
+        stack.enter_context(interrupts.deferred())
+        for trainer in unfinished:
+            trainer.warm_up()
+        while any(not trainer.finished for trainer in unfinished) and not interrupts.requested:
+            for trainer, bar in zip(unfinished, bars, strict=True):
+                if not trainer.finished:
+                    trainer.train_slice(trainer.run.recipe.slice_s, bar, interrupts)
+                    trainer.save()
+    if interrupts.requested:
+        raise KeyboardInterrupt

@@ -2,15 +2,18 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
 from bench.cells import Cell
-from bench.evaluate import Evaluator
+from bench.environment import usable_cores
+from bench.evaluate import Evaluator, make_record
 from bench.store import Record, Store
 
 _evaluator: Evaluator | None = None
@@ -25,6 +28,7 @@ def _start(store: Store, device: torch.device, workers: int, threads: int, paren
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; cells under way are finished
     torch.set_num_threads(threads)
     _evaluator = Evaluator(store, device, workers)
 
@@ -36,22 +40,39 @@ def _evaluate(cell: Cell) -> Record:
 
 def default_workers(device: torch.device) -> int:
     """One per core on a CPU, up to 8: small networks gain more from cells side by side than from threads. Else 1."""
-    return min(os.cpu_count() or 1, 8) if device.type == "cpu" else 1
+    return min(usable_cores(), 8) if device.type == "cpu" else 1
 
 
 def evaluate_all(cells: Sequence[Cell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
     """Evaluate cells, yielding records as they are written. Threads are shared out among the workers on a CPU.
 
-    Expensive cells go first, so that the last ones to finish are short.
+    Expensive cells go first, so that the last ones to finish are short. If a worker dies, the cells that are left are
+    evaluated in a process each, and one whose process dies again gets a record that says so.
     """
-    ordered = sorted(cells, key=lambda cell: -cell.macs)
-    workers = max(1, min(workers, len(ordered)))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.macs)}
+    workers = max(1, min(workers, len(left)))
     if workers == 1:
         evaluator = Evaluator(store, device)
-        for cell in ordered:
-            yield evaluator.evaluate(cell)
+        yield from map(evaluator.evaluate, left.values())
         return
+    try:
+        for record in _in_pool(list(left.values()), store, device, workers):
+            del left[record.key]
+            yield record
+    except BrokenProcessPool:
+        for cell in left.values():
+            try:
+                yield from _in_pool([cell], store, device, workers=1)
+            except BrokenProcessPool:
+                training = store.read_training(cell.run)
+                digest = "" if training is None else training["digest"]
+                record = make_record(cell, device, digest, "oom", "its process was killed, most likely for memory")
+                store.write(record)
+                yield record
+
+
+def _in_pool(cells: Sequence[Cell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
+    threads = max(1, usable_cores() // workers)
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -59,7 +80,7 @@ def evaluate_all(cells: Sequence[Cell], store: Store, device: torch.device, work
         initargs=(store, device, workers, threads, os.getpid()),
     )
     try:
-        for future in as_completed([pool.submit(_evaluate, cell) for cell in ordered]):
+        for future in as_completed([pool.submit(_evaluate, cell) for cell in cells]):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -9,7 +9,7 @@ from models.timesteps import TIMESTEPS
 
 def affordable_steps(budget: int, passes_per_step: int) -> int:
     """How many steps a budget of block passes allows, at most one for each timestep; 0 if not even one."""
-    return min(budget // passes_per_step, TIMESTEPS)
+    return max(0, min(budget // passes_per_step, TIMESTEPS))
 
 
 def constant(steps: int, iterations: int) -> tuple[int, ...]:

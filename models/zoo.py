@@ -52,6 +52,16 @@ class ModelConfig:
     def out_channels(self) -> int:
         return self.in_channels * (2 if self.learn_sigma else 1)
 
+    @property
+    def implicit(self) -> bool:
+        """Whether it has an implicit layer, hence iterations to choose and solutions to reuse."""
+        return self.n_pre is not None and self.n_post is not None
+
+    @property
+    def least_passes(self) -> int:
+        """Block passes of its cheapest prediction."""
+        return (self.n_pre or 0) + 1 + (self.n_post or 0) if self.implicit else self.depth
+
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the model's constructor."""
         return {k: v for k, v in asdict(self).items() if k != "kind" and v is not None}

@@ -15,6 +15,17 @@ from bench.cells import Cell
 from bench.errors import BadInputError
 from bench.store import Record, Store
 
+TIMES = ("images_per_s", "latency_s")
+
+
+def _timing(record: Record) -> dict[str, Any]:
+    """A record's times, and the machine and load that they were taken under."""
+    environment, timing = record.environment, record.timing
+    return {name: timing[name] for name in TIMES} | {
+        "timed_on": f"{environment['hardware']}; {timing['threads']:.0f} thread(s) a cell, "
+        f"{timing['workers']:.0f} cell(s) side by side"
+    }
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -26,6 +37,7 @@ class Evidence:
         cells: the cells it consists of.
         store: where their records are.
         command: the command that makes the records that are missing.
+        variant: subfolder for what is drawn of other than the suite's default cells.
     """
 
     suite: str
@@ -33,6 +45,7 @@ class Evidence:
     cells: Sequence[Cell]
     store: Store
     command: str
+    variant: str = ""
 
     @cached_property
     def _records(self) -> dict[str, Record]:
@@ -55,8 +68,11 @@ class Evidence:
         rows: list[dict[str, Any]] = []
         by_key = {cell.key: cell for cell in self.cells}
         for record in done:
-            rows.append(by_key[record.key].row(self.grid) | record.metrics | record.timing)
-        return pd.DataFrame(rows)
+            rows.append(by_key[record.key].row() | record.metrics | _timing(record))
+        frame = pd.DataFrame(rows)
+        if len(frame) and frame.timed_on.nunique() > 1:  # times of different machines are never merged
+            frame[list(TIMES)] = float("nan")
+        return frame
 
     @property
     def environments(self) -> list[dict[str, Any]]:
@@ -82,7 +98,7 @@ class Evidence:
 
     def path(self, kind: str, name: str) -> Path:
         """Where to write: kind is "tables" or "figures"; makes the folder."""
-        folder = self.store.root / kind
+        folder = self.store.root / kind / self.variant
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
@@ -98,9 +114,16 @@ class Evidence:
         """Suite, sampler, sample count, extractor, training budget: the protocol in one line."""
         cell = self.cells[0]
         protocol = cell.protocol
-        seeds = len({c.seed for c in self.cells})
+        seeds = sorted({c.seed for c in self.cells if c.key in self._records})
+        guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"
         return (
-            f"{self.suite}: {protocol.samples} samples x {seeds} seed{'s' if seeds > 1 else ''}, "
-            f"{cell.sampler.upper()}, no guidance, EMA weights, {protocol.extractor} features, "
-            f"{cell.run.budget_text} of training each"
+            f"{self.suite}: {protocol.samples} samples, seed{'s' if len(seeds) > 1 else ''} "
+            f"{', '.join(map(str, seeds))}, {cell.sampler.upper()}, {guidance}, {protocol.weights.upper()} weights, "
+            f"{protocol.extractor} features, {cell.run.budget_text} of training each"
         )
+
+    @property
+    def timing_caption(self) -> str:
+        """Under what the cells were timed."""
+        kinds = sorted(set(self.frame.timed_on))
+        return f"Timed on {kinds[0]}." if len(kinds) == 1 else "Timed on different machines, hence no times."

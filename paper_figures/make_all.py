@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     environments = []
     for grid in grids:
         command = shlex.join(["python", "bench/run_grid.py", "--grid", grid, *arguments.flags()])
-        evidence = Evidence(suite.name, grid, get_cells(grid, suite, selection), store, command)
+        evidence = Evidence(suite.name, grid, get_cells(grid, suite, selection), store, command, arguments.variant())
         if absent := evidence.absent:
             shown = "; ".join(absent[:3]) + ("; ..." if len(absent) > 3 else "")
             print(f"{grid}: {len(absent)} of {len(evidence.cells)} cells missing ({shown}). Made by: {command}")
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"\n{evidence.caption}\n\n{module.table_text(evidence)}\n")
             print(f"{module.TITLE}: {', '.join(str(path) for path in written)}")
     if environments:
-        write_json(store.root / "environment.json", environments)
+        write_json(store.root / arguments.variant() / "environment.json", environments)
     return 0
 
 

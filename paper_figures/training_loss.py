@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
+from bench.errors import BadInputError
 from paper_figures import style
 from paper_figures.gather import Evidence
 
@@ -15,14 +16,17 @@ TITLE = "Training loss"
 WINDOW = 5  # lines of the log, 10 steps each
 
 
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+    except ValueError as error:
+        raise BadInputError(f"metrics log {path} is damaged ({error}): restore it, or delete it") from error
+
+
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/training_loss.{png,pdf}."""
     paths = {run: evidence.store.metrics_log_path(run) for run in dict.fromkeys(cell.run for cell in evidence.cells)}
-    logs = {
-        run: pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
-        for run, path in paths.items()
-        if path.exists() and path.stat().st_size
-    }
+    logs = {run: _read(path) for run, path in paths.items() if path.exists() and path.stat().st_size}
     if not logs:
         return []
     figure, axis = plt.subplots(figsize=(style.COLUMN_WIDTH_IN, 2.4), layout="constrained")

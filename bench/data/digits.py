@@ -4,11 +4,15 @@ import torch
 from sklearn.datasets import load_digits
 
 from bench.data import ImageData
+from bench.errors import BadInputError
 
 
 def load() -> ImageData:
     """Images (1797, 1, 8, 8), their 17 grey levels spread over 0..255; labels 0..9."""
-    bunch = load_digits()
+    try:
+        bunch = load_digits()
+    except (OSError, EOFError, ValueError) as error:
+        raise BadInputError(f"scikit-learn's digits cannot be read ({error}): reinstall scikit-learn") from error
     levels = torch.from_numpy(bunch.images)
     images = (levels * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
     return ImageData(images.contiguous(), torch.from_numpy(bunch.target).to(torch.int64))

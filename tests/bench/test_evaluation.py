@@ -1,3 +1,5 @@
+import os
+import signal
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -7,6 +9,7 @@ import torch
 from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics
 
+from bench import workers
 from bench.data import load_dataset
 from bench.evaluate import Evaluator
 from bench.grids import Selection, get_cells
@@ -59,8 +62,8 @@ def test_a_sample_depends_on_its_seed(cells, evaluated_store, cpu):
 def test_one_and_two_workers_give_the_same_records(cells, evaluated_store, cpu):
     """Digests of 8-bit samples and metrics are equal where the thread count is; with others, to rounding."""
     results = []
-    for workers in (1, 2):
-        records = {r.key: r for r in evaluate_all(cells, evaluated_store, cpu, workers)}
+    for count in (1, 2):
+        records = {r.key: r for r in evaluate_all(cells, evaluated_store, cpu, count)}
         assert {r.status for r in records.values()} == {"done"}
         results.append(records)
     for key, alone in results[0].items():
@@ -125,6 +128,26 @@ def test_records_of_earlier_weights_do_not_count(cells, evaluated_store, cpu):
     assert missing(evaluated_store, [cell]) == [cell]
     write_json(path, summary)
     assert missing(evaluated_store, [cell]) == []
+
+
+def evaluate_or_die(cell):
+    """What a worker does with a cell, but the kernel's OOM killer strikes at seed 77."""
+    if cell.seed == 77:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return workers._evaluate(cell)
+
+
+def test_a_cell_whose_process_is_killed_gets_a_record_and_the_others_are_evaluated(
+    cells, evaluated_store, cpu, monkeypatch
+):
+    victim, bystander = replace(cells[0], seed=77), replace(cells[1], seed=78)
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "_evaluate", evaluate_or_die)  # spawned workers import this module for it
+        records = {r.key: r for r in evaluate_all([victim, bystander], evaluated_store, cpu, 2)}
+    assert records[victim.key].status == "oom"
+    assert "killed" in records[victim.key].reason
+    assert records[bystander.key].status == "done"
+    assert missing(evaluated_store, [victim, bystander]) == [victim]
 
 
 class Images(Dataset):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from bench import grids
 from bench.errors import BadInputError
 from bench.grids import Selection, get_cells
 from bench.suites import get_suite
@@ -51,6 +52,8 @@ def test_runs_are_shared_by_cells_and_differ_by_budget():
     [
         ({"budgets": (2,)}, "--budget 2: one step of dit takes 28"),
         ({"budgets": (27, 280)}, "--budget 27"),
+        ({"budgets": (0,)}, "--budget 0: must be 1 or more"),
+        ({"budgets": (280, -3)}, "--budget -3"),
         ({"budgets": ()}, "--budget is empty"),
         ({"budgets": (280, 280)}, "repeats"),
         ({"models": ("unet",)}, "unknown model 'unet'"),
@@ -69,6 +72,15 @@ def test_bad_selections_name_the_value(selection, message):
 def test_a_small_budget_keeps_the_cells_that_it_allows():
     grid = cells(budgets=(5,), models=("fpdm",))
     assert [(c.iterations, c.steps) for c in grid] == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_a_key_holds_the_digests_of_extractor_and_reference(monkeypatch):
+    before = cells()[0].key
+    monkeypatch.setitem(grids.DIGESTS, "digits", "0" * 64)
+    assert cells()[0].key != before
+    monkeypatch.undo()
+    monkeypatch.setattr(grids, "extractor_digest", lambda name: "0" * 16)
+    assert cells()[0].key != before
 
 
 def test_list_prints_csv_without_torch_datasets_or_weights():

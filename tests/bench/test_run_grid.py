@@ -87,9 +87,11 @@ def test_killed_in_training_and_in_the_grid_it_ends_with_the_same_bits(tmp_path)
         (["--samples", "0"], "--samples 0"),
         (["--samples", "few"], "--samples"),
         (["--budget", "2"], "--budget 2"),
+        (["--budget", "-3"], "--budget"),
         (["--workers", "0"], "--workers 0"),
         (["--sampels", "9"], "--sampels"),
         (["--device", "abacus"], "--device abacus"),
+        (["--device", "meta"], "--device meta"),
         (["--models", "unet"], "unknown model 'unet'"),
     ],
 )
@@ -149,6 +151,18 @@ def test_a_damaged_checkpoint_is_one_line_and_status_2(damage, with_checkpoints,
     assert result.returncode == 2
     assert complaint in result.stderr
     assert len(result.stderr.splitlines()) == 1
+    assert listing(tmp_path) == before
+
+
+def test_kept_records_are_not_made_old_by_training_their_lost_weights_again(with_checkpoints, tmp_path):
+    store, runs = with_checkpoints
+    shutil.rmtree(store.root / "checkpoints")
+    flags = ["--budget", "140", "--samples", "40", "--train-steps", "1", "--results", tmp_path / "results"]
+    before = listing(tmp_path)
+    result = run_grid(*flags, check=False)
+    assert result.returncode == 2
+    assert f"{runs[0].name}: its records are in" in result.stderr
+    assert "--retrain" in result.stderr
     assert listing(tmp_path) == before
 
 

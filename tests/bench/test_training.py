@@ -1,7 +1,13 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from bench import checkpoint, trainer
@@ -9,6 +15,7 @@ from bench.clock import TrainingClock
 from bench.data import load_dataset
 from bench.data.batches import BatchSource, batch_indices
 from bench.errors import BadInputError
+from bench.grids import Selection, training_run
 from bench.trainer import Trainer, train_together
 from models.autoencoder import PixelAutoencoder
 
@@ -51,16 +58,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(model, tiny_run, 
     resumed = type(store)(tmp_path / "resumed", "digits")
     take_step = Trainer._train_step
 
-    def stop_at_13(self):
-        if self.step == 13:
-            raise KeyboardInterrupt
+    def interrupted_in_step_13(self):
+        if self.step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
         take_step(self)
 
-    monkeypatch.setattr(Trainer, "_train_step", stop_at_13)
+    monkeypatch.setattr(Trainer, "_train_step", interrupted_in_step_13)
     with pytest.raises(KeyboardInterrupt):
         train_together([run], resumed, cpu)
     assert newest(resumed, run).name == "step-00000013"
     assert resumed.read_training(run) is None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     monkeypatch.setattr(Trainer, "_train_step", take_step)
     train_together([run], resumed, cpu)
 
@@ -82,7 +90,7 @@ def test_training_lowers_the_loss_and_the_average_follows_the_weights(tiny_run, 
     train_together([run], store, cpu)
     losses = [json.loads(line)["loss"] for line in store.metrics_log_path(run).read_text().splitlines()]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
-    saved = checkpoint.load(store.checkpoint_folder(run), run)
+    saved, _ = checkpoint.load(store.checkpoint_folder(run), run)
     name = "implicit.proj_fc2.weight"
     weights, average = saved.state[f"model.{name}"], saved.ema[name]
     assert 0 < (weights - average).norm() < 0.5 * weights.norm()
@@ -100,10 +108,6 @@ def test_warmed_up_average_of_few_steps(tiny_run, store, cpu, source):
 
 
 def test_twins_get_equal_seconds_in_alternating_slices(tiny_suite, store, cpu, monkeypatch):
-    from dataclasses import replace
-
-    from bench.grids import Selection, training_run
-
     suite = replace(tiny_suite, training=replace(tiny_suite.training, seconds=0.6, slice_s=0.15))
     runs = [training_run(suite, model, Selection()) for model in ("dit", "fpdm")]
     order = []
@@ -132,6 +136,35 @@ def test_a_diverged_run_is_a_result(tiny_run, store, cpu, monkeypatch):
     assert store.read_training(run)["status"] == "diverged"
     train_together([run], store, cpu)  # it stays that way and is not trained again
     assert store.read_training(run)["step"] == 0
+
+
+def test_a_summary_that_a_kill_prevented_is_written_by_the_next_run(tiny_run, store, cpu):
+    run = tiny_run("dit", steps=2)
+    train_together([run], store, cpu)
+    summary = store.read_training(run)
+    store.training_path(run).unlink()
+    train_together([run], store, cpu)
+    again = store.read_training(run)
+    assert {k: again[k] for k in ("digest", "status", "step")} == {k: summary[k] for k in ("digest", "status", "step")}
+
+
+def test_seconds_of_different_hardware_are_not_added_up(tiny_run, store, cpu, monkeypatch):
+    run = tiny_run("dit", steps=30)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "finished", property(lambda self: self.step >= 3 or self.status != "training"))
+        train_together([run], store, cpu)
+    monkeypatch.setattr(trainer, "hardware_name", lambda device: "abacus")
+    with pytest.raises(BadInputError, match="not abacus: their seconds do not add up"):
+        train_together([run], store, cpu)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tiny_run, store, cpu):
+    run = tiny_run("dit")
+    with (
+        checkpoint.exclusive(store.checkpoint_folder(run)),
+        pytest.raises(BadInputError, match="being trained by another process"),
+    ):
+        train_together([run], store, cpu)
 
 
 def test_the_clock_runs_inside_its_context_only(cpu, monkeypatch):
@@ -165,8 +198,6 @@ def test_a_truncated_checkpoint_is_refused(trained, name):
 
 
 def test_a_checkpoint_of_another_width_is_refused(trained, tiny_run):
-    from dataclasses import replace
-
     run, folder = trained
     wider = replace(run, config=replace(run.config, hidden_size=32))
     with pytest.raises(BadInputError, match=r"its config.hidden_size is 16, expected 32"):
@@ -182,13 +213,29 @@ def test_a_damaged_description_is_refused(trained):
 
 def test_a_checkpoint_that_fails_to_be_written_leaves_the_last_one(trained, monkeypatch):
     run, folder = trained
-    saved = checkpoint.load(folder, run)
+    saved, _ = checkpoint.load(folder, run)
 
-    def full(*args):
-        raise OSError(28, "No space left on device")
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OSError, match="No space"):
-        checkpoint.save(folder, run, checkpoint.Checkpoint(saved.ema, saved.state, 3, 1.0, "training"))
-    assert [path.name for path in folder.iterdir()] == ["step-00000002"]
-    assert checkpoint.load(folder, run).step == 2
+        checkpoint.save(folder, run, replace(saved, step=3))
+    assert sorted(path.name for path in folder.iterdir()) == ["lock", "step-00000002"]
+    assert checkpoint.load(folder, run)[0].step == 2
+
+
+def test_storage_that_gives_out_is_one_line_and_status_2(tmp_path):
+    """Files are limited to 100 kB, so that the first checkpoint cannot be written."""
+    script = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
+        "import sys; from bench.cli import run; from bench.train import main; "
+        f"sys.exit(run(main, ['--models', 'fpdm', '--train-steps', '1', '--results', {str(tmp_path)!r}]))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*.safetensors"))

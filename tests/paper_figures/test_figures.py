@@ -20,11 +20,11 @@ def fid_of(cell):
     return 1.0 + 0.1 * math.log(cell.iterations / 5) ** 2 + 0.5 * cell.seed
 
 
-def write_records(results, skip=(), seeds=(0,), **inputs):
+def write_records(results, skip=(), seeds=(0,), hardware="abacus", **inputs):
     store = Store(results, "digits")
     cells = get_cells("smoothing", get_suite("digits"), Selection(seeds=seeds))
     for run in {cell.run for cell in cells}:
-        write_json(store.training_path(run), {"digest": "d" + run.model, "status": "done"})
+        write_json(store.training_path(run), {"digest": "d" + run.model, "status": "done", "step": 9, "elapsed_s": 9.0})
     for cell in cells:
         if (cell.run.model, cell.budget, cell.iterations) in skip:
             continue
@@ -33,11 +33,11 @@ def write_records(results, skip=(), seeds=(0,), **inputs):
                 key=cell.key,
                 status="done",
                 reason="",
-                cell=cell.row("") | {"protocol": asdict(cell.protocol)},
+                cell=cell.row() | {"protocol": asdict(cell.protocol)},
                 inputs={"checkpoint": "d" + cell.run.model, "reference": "r", "extractor": "e"} | inputs,
                 metrics={"fid": fid_of(cell), "kid": 0.01, "kid_subset_std": 0.001},
-                timing={"images_per_s": 10.0, "latency_s": 0.1},
-                environment={"device": "cpu"},
+                timing={"images_per_s": 10.0, "latency_s": 0.1, "threads": 1, "workers": 2},
+                environment={"hardware": hardware},
             )
         )
     return Evidence("digits", "smoothing", cells, store, "command")
@@ -55,6 +55,41 @@ def test_seeds_are_averaged_and_their_range_kept(tmp_path):
     rows = fig4_smoothing.over_seeds(write_records(tmp_path, seeds=(0, 1, 2)).frame)
     best = rows[(rows.model == "fpdm") & (rows.iterations == 5) & (rows.budget == 280)].iloc[0]
     assert (best.fd, best.fd_low, best.fd_high, best.seeds) == (1.5, 1.0, 2.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("dit", "fpdm", "verdict"),
+    [
+        ((3.0, 4.0, 2), (1.0, 2.0, 2), "FPDM better"),
+        ((1.0, 2.0, 2), (3.0, 4.0, 2), "DiT better"),
+        ((1.0, 3.0, 2), (2.0, 4.0, 2), "inconclusive"),
+        ((1.0, 1.0, 1), (2.0, 2.0, 1), "one seed, noise unknown"),
+    ],
+)
+def test_verdicts(dit, fpdm, verdict):
+    columns = ["fd_low", "fd_high", "seeds"]
+    assert fig4_smoothing._verdict(pd.Series(dit, columns), pd.Series(fpdm, columns)) == verdict
+
+
+def test_times_of_different_machines_are_not_merged(tmp_path):
+    evidence = write_records(tmp_path)
+    assert evidence.frame.images_per_s.eq(10).all()
+    assert "abacus; 1 thread(s) a cell, 2 cell(s) side by side" in evidence.timing_caption
+    other = write_records(tmp_path / "other", hardware="slide rule")
+    record = other.store.read(other.cells[0])
+    evidence.store.write(record)
+    mixed = Evidence("digits", "smoothing", evidence.cells, evidence.store, "command")
+    assert mixed.frame.images_per_s.isna().all()
+    assert mixed.frame.fid.notna().all()
+
+
+def test_other_selections_are_drawn_beside_the_default_one(tmp_path):
+    evidence = write_records(tmp_path)
+    main(["--results", str(tmp_path)])
+    default = evidence.path("figures", "fig4_smoothing.png").read_bytes()
+    main(["--results", str(tmp_path), "--budget", "280"])
+    assert evidence.path("figures", "fig4_smoothing.png").read_bytes() == default
+    assert (tmp_path / "digits/figures/budget-280/fig4_smoothing.png").exists()
 
 
 def test_figures_and_tables_are_drawn_and_drawn_alike_again(tmp_path, capsys):
