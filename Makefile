@@ -1,5 +1,5 @@
 # Everything starts from `make install`: a virtual environment in .venv with the pinned versions of constraints.txt.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .PHONY: install demo test test-all lint format figures bench clean
@@ -11,7 +11,7 @@ install: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-demo: install  ## the main job on the embedded suite: about 8 minutes on two cores
+demo: install  ## the main job on the embedded suite: about 8 minutes on two cores, after installation
 	$(BIN)/python bench/run_grid.py --grid smoothing --suite digits --results results/demo
 
 figures: install

@@ -108,14 +108,13 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[Cell]) -> int:
     todo = missing(store, cells)  # weights trained just now make older records stale
     failed = 0
     workers = default_workers(device) if arguments.workers is None else arguments.workers
-    form = "evaluate  : {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} cells{postfix}, {elapsed}<{remaining}"
-    work = sum(cell.macs for cell in todo)
-    with tqdm(total=work, bar_format=form.replace("{n:.0f}/{total:.0f} cells", ""), disable=not todo) as bar:
+    form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    with tqdm(total=sum(cell.macs for cell in todo), bar_format=form, disable=not todo) as bar:
         for done, record in enumerate(evaluate_all(todo, store, device, workers), start=1):
             cell = record.cell
             what = f"{cell['model']} {cell['budget']} k={cell['iterations']}"
             if record.status == "done":
-                what += f" FD {record.metrics['fid']:.1f}"
+                what += f" FD {record.metrics['fid']:.3g}"
             else:
                 failed += 1
                 bar.write(f"{what}: {record.status}, {record.reason}", file=sys.stderr)

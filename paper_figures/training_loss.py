@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from bench.errors import BadInputError
 from paper_figures import style
@@ -39,7 +39,7 @@ def draw(evidence: Evidence) -> list[Path]:
     axis.set_xlabel("training clock (s)")
     axis.set_ylabel("loss (v MSE + variational bound)")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
-    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_locator(NullLocator())
     axis.legend()
     return style.save(figure, evidence.path("figures", "training_loss"))

@@ -1,5 +1,7 @@
 import math
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -141,6 +143,28 @@ def test_a_damaged_record_is_named(tmp_path):
     path.write_text(path.read_text()[:50])
     with pytest.raises(BadInputError, match=r"is damaged .* delete it"):
         evidence.store.read(evidence.cells[0])
+
+
+def test_the_readme_shows_the_kept_table_and_figures():
+    root = Path(__file__).parent.parent.parent
+    readme = (root / "README.md").read_text()
+    kept = (root / "results/digits/tables/smoothing_best.md").read_text().split("\n\n")[0]
+    shown = readme.split("<!-- from results/digits/tables/smoothing_best.md -->\n")[1].split("\n<!-- end -->")[0]
+    assert shown == kept
+    for target in re.findall(r"\]\(((?!http)[^)]+)\)", readme):
+        assert (root / target).exists(), target
+
+
+def test_kept_results_are_complete_and_drawn_from_one_environment():
+    root = Path(__file__).parent.parent.parent
+    cells = get_cells("smoothing", get_suite("digits"), Selection())
+    evidence = Evidence("digits", "smoothing", cells, Store(root / "results", "digits"), "command")
+    assert evidence.absent == []
+    assert len(evidence.environments) == 1
+    assert evidence.environments[0]["dirty"] is False
+    kept = pd.read_csv(root / "results/digits/tables/smoothing_best.csv")
+    drawn = fig4_smoothing.summary(evidence.frame)
+    assert kept.fpdm_fd.tolist() == pytest.approx(drawn.fpdm_fd.tolist(), rel=1e-5)
 
 
 def test_figure_4_is_discovered():
