@@ -53,6 +53,20 @@ def test_a_sample_is_the_same_in_batches_of_1_7_and_64(cells, evaluated_store, c
             torch.testing.assert_close(split, whole, rtol=0, atol=1e-4)
 
 
+def test_a_sample_is_the_same_with_one_thread_and_two(cells, evaluated_store, cpu):
+    """What one worker and two workers on two cores differ in; to 1e-4 as above."""
+    evaluator, before = Evaluator(evaluated_store, cpu), torch.get_num_threads()
+    try:
+        for cell in cells:
+            drawn = []
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                drawn.append(torch.cat(list(evaluator.generate(cell))))
+            torch.testing.assert_close(*drawn, rtol=0, atol=1e-4)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_sample_depends_on_its_seed(cells, evaluated_store, cpu):
     evaluator = Evaluator(evaluated_store, cpu)
     first, second = (next(evaluator.generate(replace(cells[0], seed=seed))) for seed in (0, 1))
