@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bench.errors import BadInputError
-from bench.hugepages import VARIABLE
+from bench.malloc import VARIABLE
 
 PACKAGES = ("torch", "timm", "torch-fidelity", "safetensors", "numpy", "scikit-learn")
 

@@ -13,7 +13,7 @@ from bench.cells import Cell, TrainingRun
 from bench.cli import CellArguments, parse, run
 from bench.errors import BadInputError
 from bench.grids import get_cells
-from bench.hugepages import restart_with_huge_pages
+from bench.malloc import restart_with_tuned_malloc
 from bench.store import Store, missing
 from bench.suites import get_suite
 
@@ -138,5 +138,5 @@ def _draw(arguments: Arguments) -> int:
 
 
 if __name__ == "__main__":
-    restart_with_huge_pages()
+    restart_with_tuned_malloc()
     sys.exit(run(main))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.cli import TrainingArguments, parse, run
 from bench.grids import Selection, training_run
-from bench.hugepages import restart_with_huge_pages
+from bench.malloc import restart_with_tuned_malloc
 from bench.store import Store
 from bench.suites import get_suite
 
@@ -45,5 +45,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    restart_with_huge_pages()
+    restart_with_tuned_malloc()
     sys.exit(run(main))

@@ -13,6 +13,7 @@ from timm.layers import Attention, Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from models.activations import GELUTanh
+from models.linear import TokenLinear
 
 
 class Modulation(NamedTuple):
@@ -33,8 +34,13 @@ class DiTBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
         self.attn = Attention(hidden_size, num_heads=num_heads, qkv_bias=True)
+        self.attn.qkv = TokenLinear(hidden_size, 3 * hidden_size)
+        self.attn.proj = TokenLinear(hidden_size, hidden_size)
         self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
-        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), act_layer=GELUTanh)
+        mlp_size = int(hidden_size * mlp_ratio)
+        self.mlp = Mlp(hidden_size, mlp_size, act_layer=GELUTanh)
+        self.mlp.fc1 = TokenLinear(hidden_size, mlp_size)
+        self.mlp.fc2 = TokenLinear(mlp_size, hidden_size)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 6 * hidden_size))
 
     def modulation(self, condition: Tensor) -> Modulation:

@@ -9,14 +9,13 @@ Pre and post blocks and the final layer see the label only, the implicit layer l
 between the iterations of one step is computed once: x~'s half of proj's first map, and the block's modulation.
 """
 
-import torch
-import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from models.activations import gelu_tanh
 from models.blocks import BlockStack, DiTBlock, PatchNetwork, initialize
 from models.fixed_point import FixedCount, Function, Solution, Solver
+from models.linear import TokenLinear, token_linear
 
 
 class ImplicitLayer(nn.Module):
@@ -24,9 +23,9 @@ class ImplicitLayer(nn.Module):
 
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
-        self.injection = nn.Linear(hidden_size, hidden_size)
-        self.proj_fc1 = nn.Linear(2 * hidden_size, 2 * hidden_size)
-        self.proj_fc2 = nn.Linear(2 * hidden_size, hidden_size)
+        self.injection = TokenLinear(hidden_size, hidden_size)
+        self.proj_fc1 = TokenLinear(2 * hidden_size, 2 * hidden_size)
+        self.proj_fc2 = TokenLinear(2 * hidden_size, hidden_size)
         self.block = DiTBlock(hidden_size, num_heads)
 
     def bind(self, x_pre: Tensor, condition: Tensor) -> Function:
@@ -35,13 +34,12 @@ class ImplicitLayer(nn.Module):
         proj_fc1([z, x~]) = W_z z + (W_x x~ + b); the bracket is computed here, once.
         """
         weight_z, weight_x = self.proj_fc1.weight.chunk(2, dim=1)
-        injected = F.linear(self.injection(x_pre), weight_x, self.proj_fc1.bias).flatten(0, 1)
+        injected = token_linear(self.injection(x_pre), weight_x, self.proj_fc1.bias)
         modulation = self.block.modulation(condition)
-        weight_z = weight_z.t()
 
         def f(z: Tensor) -> Tensor:
-            hidden = gelu_tanh(torch.addmm(injected, z.flatten(0, 1), weight_z))
-            return self.block(self.proj_fc2(hidden).view_as(z), modulation)
+            hidden = gelu_tanh(token_linear(z, weight_z).add_(injected))
+            return self.block(self.proj_fc2(hidden), modulation)
 
         return f
 

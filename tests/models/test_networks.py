@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from models import linear
 from models.unroll import JFB, MultiStepJFB, StochasticJFB, Unroll
 from models.zoo import create_model, model_config
 
@@ -163,6 +164,20 @@ def test_unknown_names_and_options_are_named():
         create_model("dit_s_2", n_pre=1)
     with pytest.raises(ValueError, match="patch_size 3 does not divide"):
         model_config("fpdm_s_3")
+
+
+@pytest.mark.parametrize("tokens", [16, 17, 12])
+def test_token_linear_equals_linear_with_its_gradients(tokens, monkeypatch):
+    monkeypatch.setattr(linear, "_WORTHWHILE_TOKENS", 0)
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(5, tokens, 32), torch.randn(48, 64)[:, ::2], torch.randn(48)
+    results = []
+    for multiply in (linear.token_linear, torch.nn.functional.linear):
+        leaves = [t.clone().requires_grad_() for t in (x, weight, bias)]
+        out = multiply(*leaves)
+        results.append([out, *torch.autograd.grad(out.square().sum(), leaves)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
 def test_pretrained_round_trip(tmp_path):

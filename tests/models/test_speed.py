@@ -1,15 +1,17 @@
 """Benchmarks at digits size, side by side: pytest --benchmark-only (`make bench`). Nothing here asserts a time.
 
 "plain" is the same arithmetic without what this project saves: the injection's two halves and the modulation computed
-at every iteration, Python loops over parameters for optimizer and EMA.
+at every iteration, matrix products by torch's default library, Python loops over parameters for optimizer and EMA.
 """
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from bench.suites import get_suite
 from models.fpdm import ImplicitLayer
+from models.linear import TokenLinear
 from models.objective import diffusion_loss
 from models.schedule import linear_schedule
 from models.unroll import StochasticJFB
@@ -63,6 +65,7 @@ def make_training_step(kind, plain):
 def test_training_step(benchmark, kind, plain, monkeypatch):
     if plain:
         monkeypatch.setattr(ImplicitLayer, "bind", plain_bind)
+        monkeypatch.setattr(TokenLinear, "forward", nn.Linear.forward)
     rounds = 42 if kind == "fpdm" else 12  # the same 42 draws of (n, m) for both
     benchmark.pedantic(make_training_step(kind, plain), rounds=rounds, warmup_rounds=2)
 
