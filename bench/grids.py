@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 from bench.cells import Cell, Protocol, TrainingRun
 from bench.data import DIGESTS
@@ -69,55 +70,63 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
     )
 
 
-def smoothing(suite: Suite, selection: Selection) -> list[Cell]:
-    """Figure 4: at each budget, FPDM from many steps of few iterations to few steps of many; DiT at its one choice."""
+def _cells(suite: Suite, selection: Selection, models: tuple[str, ...], reuses: tuple[bool, ...]) -> list[Cell]:
+    """At each budget, every affordable number of iterations of Figure 4, and a DiT's one choice."""
     cells = []
-    for seed in selection.seeds:
-        for budget in selection.budgets:
-            for model in selection.models:
-                run = training_run(suite, model, selection)
-                config = run.config
-                if config.n_pre is None or config.n_post is None:
-                    shapes = [(1, config.depth - 2, 1)]
-                else:
-                    shapes = [(config.n_pre, k, config.n_post) for k in FIGURE4_ITERATIONS]
-                for n_pre, iterations, n_post in shapes:
-                    steps = affordable_steps(budget, n_pre + iterations + n_post)
-                    if steps == 0:
-                        continue
-                    cells.append(
-                        Cell(
-                            run=run,
-                            budget=budget,
-                            n_pre=n_pre,
-                            iterations=iterations,
-                            n_post=n_post,
-                            steps=steps,
-                            sampler="ddpm",
-                            reuse=config.implicit,
-                            allocation="constant",
-                            seed=seed,
-                            protocol=protocol(suite, selection),
-                        )
-                    )
+    for seed, budget, model in product(selection.seeds, selection.budgets, models):
+        run = training_run(suite, model, selection)
+        config = run.config
+        if budget < config.least_passes:
+            raise BadInputError(
+                f"--budget {budget}: one step of {model} takes {config.least_passes} block passes or more"
+            )
+        if config.n_pre is None or config.n_post is None:
+            shapes = [(1, config.depth - 2, 1)]
+        else:
+            shapes = [(config.n_pre, k, config.n_post) for k in FIGURE4_ITERATIONS]
+        for (n_pre, iterations, n_post), reuse in product(shapes, reuses if config.implicit else (False,)):
+            steps = affordable_steps(budget, n_pre + iterations + n_post)
+            if steps == 0:
+                continue
+            cells.append(
+                Cell(
+                    run=run,
+                    budget=budget,
+                    n_pre=n_pre,
+                    iterations=iterations,
+                    n_post=n_post,
+                    steps=steps,
+                    sampler="ddpm",
+                    reuse=reuse,
+                    allocation="constant",
+                    seed=seed,
+                    protocol=protocol(suite, selection),
+                )
+            )
     return cells
 
 
-GRIDS: dict[str, Callable[[Suite, Selection], list[Cell]]] = {"smoothing": smoothing}
+def smoothing(suite: Suite, selection: Selection) -> list[Cell]:
+    """Figure 4: FPDM from many steps of few iterations to few steps of many, with reuse; DiT at the same budgets."""
+    return _cells(suite, selection, selection.models, (True,))
+
+
+def reuse(suite: Suite, selection: Selection) -> list[Cell]:
+    """Figure 6a: FPDM with and without starting each step from the solution of the one before."""
+    return _cells(suite, selection, tuple(m for m in selection.models if suite.model(m).implicit), (True, False))
+
+
+GRIDS: dict[str, Callable[[Suite, Selection], list[Cell]]] = {"smoothing": smoothing, "reuse": reuse}
 
 
 def get_cells(grid: str, suite: Suite, selection: Selection) -> list[Cell]:
     """The cells of a grid.
 
     Raises:
-        BadInputError: unknown grid, or a budget at which a selected model cannot take one step.
+        BadInputError: unknown grid, one without cells for the selected models, or a budget below one step of a model.
     """
     if grid not in GRIDS:
         raise BadInputError(f"unknown grid {grid!r}: choose one of {', '.join(GRIDS)}")
-    cells = GRIDS[grid](suite, selection)
-    for budget in selection.budgets:
-        for model in selection.models:
-            if not any(cell.budget == budget and cell.run.model == model for cell in cells):
-                need = suite.model(model).least_passes
-                raise BadInputError(f"--budget {budget}: one step of {model} takes {need} block passes or more")
+    if not (cells := GRIDS[grid](suite, selection)):
+        raise BadInputError(f"--models {' '.join(selection.models)}: grid {grid} has no cells for them")
     return cells

@@ -26,7 +26,7 @@ class Arguments(CellArguments):
     """
 
     grid: str = "smoothing"
-    """Which experiment: smoothing (the paper's Figure 4)."""
+    """Which experiment: smoothing (the paper's Figure 4) or reuse (Figure 6a)."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     workers: int | None = None

@@ -2,19 +2,16 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator
 
 from paper_figures import style
-from paper_figures.gather import Evidence
+from paper_figures.gather import Evidence, over_seeds
 from paper_figures.published import TABLE1_FID
 
 GRID = "smoothing"
 TITLE = "Figure 4: timestep smoothing"
-_TICKS = (1, 2, 3, 5, 8, 12, 18, 26, 38, 68)
 
 
 def draw(evidence: Evidence) -> list[Path]:
@@ -26,24 +23,6 @@ def draw(evidence: Evidence) -> list[Path]:
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
     return _readable(summary(evidence.frame)).to_markdown(index=False, disable_numparse=True, stralign="right")
-
-
-def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per model, budget and iterations: mean, lowest and highest FD over the sampling seeds."""
-    keys = ["budget", "model", "n_pre", "iterations", "n_post", "steps", "block_passes", "macs"]
-    return (
-        frame.groupby(keys, as_index=False)
-        .agg(
-            fd=("fid", "mean"),
-            fd_low=("fid", "min"),
-            fd_high=("fid", "max"),
-            kid=("kid", "mean"),
-            images_per_s=("images_per_s", "median"),
-            latency_s=("latency_s", "median"),
-            seeds=("seed", "nunique"),
-        )
-        .sort_values(["budget", "model", "iterations"])
-    )
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -135,14 +114,11 @@ def _tables(evidence: Evidence, frame: pd.DataFrame) -> list[Path]:
 def _figure(evidence: Evidence, frame: pd.DataFrame) -> list[Path]:
     rows = over_seeds(frame)
     budgets = sorted({cell.budget for cell in evidence.cells})
-    width = style.PAGE_WIDTH_IN if len(budgets) > 1 else style.COLUMN_WIDTH_IN
-    figure, axes = plt.subplots(1, len(budgets), figsize=(width, 2.6), sharey=True, layout="constrained", squeeze=False)
-    for axis, budget in zip(axes[0], budgets, strict=True):
+    figure, axes = style.panels(len(budgets))
+    for axis, budget in zip(axes, budgets, strict=True):
         _panel(axis, rows[rows.budget == budget], budget)
-    axes[0][0].set_ylabel(f"Fréchet distance ({evidence.cells[0].protocol.extractor})")
-    handles = {
-        label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
+    axes[0].set_ylabel(f"Fréchet distance ({evidence.cells[0].protocol.extractor})")
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
     note = "published: best FID on ImageNet at 256 pixels (Table 1, DDPM), on a scale of its own"
     figure.supxlabel(f"{evidence.caption}\n{note}", fontsize=6.5, color="#444444")
@@ -162,14 +138,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, budget: int) -> None:
         axis.plot(dit.iterations, dit.fd, "o", markersize=7, color=color, label=f"DiT ({depth} blocks)")
         if dit.seeds.iloc[0] > 1:
             axis.axhspan(dit.fd_low.iloc[0], dit.fd_high.iloc[0], color=color, alpha=0.15, linewidth=0)
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xticks(_TICKS, [str(t) for t in _TICKS])
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("fixed-point iterations per timestep")
+    style.iteration_axes(axis)
     title = f"{budget} block passes"
     published = {model: TABLE1_FID.get((budget, model)) for model in ("dit", "fpdm")}
     if published["dit"] and published["fpdm"]:

@@ -127,3 +127,21 @@ class Evidence:
         """Under what the cells were timed."""
         kinds = sorted(set(self.frame.timed_on))
         return f"Timed on {kinds[0]}." if len(kinds) == 1 else "Timed on different machines, hence no times."
+
+
+def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row per model and schedule: mean, lowest and highest FD over the sampling seeds, medians of the times."""
+    keys = ["budget", "model", "n_pre", "iterations", "n_post", "steps", "block_passes", "macs", "reuse"]
+    return (
+        frame.groupby(keys, as_index=False)
+        .agg(
+            fd=("fid", "mean"),
+            fd_low=("fid", "min"),
+            fd_high=("fid", "max"),
+            kid=("kid", "mean"),
+            images_per_s=("images_per_s", "median"),
+            latency_s=("latency_s", "median"),
+            seeds=("seed", "nunique"),
+        )
+        .sort_values(["budget", "model", "iterations"])
+    )

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+from matplotlib.ticker import LogLocator, NullLocator
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 mpl.use("Agg")
 
 # Okabe & Ito's palette
-COLORS = {"dit": "#D55E00", "fpdm": "#0072B2", "published": "#666666"}
+COLORS = {"dit": "#D55E00", "fpdm": "#0072B2", "fpdm cold": "#56B4E9"}
 LABELS = {"dit": "DiT", "fpdm": "FPDM"}
 PAGE_WIDTH_IN, COLUMN_WIDTH_IN = 7.0, 3.4
 
@@ -35,6 +37,30 @@ mpl.rcParams.update(
         "pdf.fonttype": 42,
     }
 )
+
+
+ITERATION_TICKS = (1, 2, 3, 5, 8, 12, 18, 26, 38, 68)
+
+
+def panels(count: int, height_in: float = 2.6) -> tuple["Figure", list["Axes"]]:
+    """Small multiples in a row, sharing the y axis: page wide, or column wide for one."""
+    import matplotlib.pyplot as plt
+
+    width = PAGE_WIDTH_IN if count > 1 else COLUMN_WIDTH_IN
+    figure, axes = plt.subplots(1, count, figsize=(width, height_in), sharey=True, layout="constrained", squeeze=False)
+    return figure, list(axes[0])
+
+
+def iteration_axes(axis: "Axes") -> None:
+    """Distance against iterations per timestep, both logarithmic, with the ticks of the paper's Figure 4."""
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xticks(ITERATION_TICKS, [str(tick) for tick in ITERATION_TICKS])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("fixed-point iterations per timestep")
 
 
 def save(figure: "Figure", path: Path) -> list[Path]:

@@ -26,6 +26,15 @@ def test_the_pairs_of_figure_4():
     assert [c.steps for c in cells(models=("dit",))] == [5, 10, 20]
 
 
+def test_reuse_has_every_fpdm_cell_of_smoothing_twice():
+    grid = get_cells("reuse", DIGITS, Selection())
+    smooth = {c.key for c in cells(models=("fpdm",))}
+    assert {c.key for c in grid if c.reuse} == smooth  # shared, so evaluated once
+    assert len([c for c in grid if not c.reuse]) == len(smooth) == 39
+    with pytest.raises(BadInputError, match="--models dit: grid reuse has no cells"):
+        get_cells("reuse", DIGITS, Selection(models=("dit",)))
+
+
 def test_no_cell_exceeds_its_budget_nor_could_afford_another_step():
     for cell in cells():
         per_step = cell.n_pre + cell.iterations + cell.n_post

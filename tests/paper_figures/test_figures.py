@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from bench.errors import BadInputError
-from bench.grids import Selection, get_cells
+from bench.grids import GRIDS, Selection, get_cells
 from bench.store import Record, Store, write_json
 from bench.suites import get_suite
-from paper_figures import fig4_smoothing, published
-from paper_figures.gather import Evidence
+from paper_figures import fig4_smoothing, fig6a_reuse, published
+from paper_figures.gather import Evidence, over_seeds
 from paper_figures.make_all import drawables, main
 
 
@@ -19,12 +19,13 @@ def fid_of(cell):
     """A made-up quality whose best schedule is known: k = 5 at every budget, DiT worse."""
     if cell.run.model == "dit":
         return 4.0 * 140 / cell.budget + cell.seed
-    return 1.0 + 0.1 * math.log(cell.iterations / 5) ** 2 + 0.5 * cell.seed
+    cold = 0.0 if cell.reuse else 2.0 / cell.iterations
+    return 1.0 + 0.1 * math.log(cell.iterations / 5) ** 2 + 0.5 * cell.seed + cold
 
 
-def write_records(results, skip=(), seeds=(0,), hardware="abacus", **inputs):
+def write_records(results, grid="smoothing", skip=(), seeds=(0,), hardware="abacus", **inputs):
     store = Store(results, "digits")
-    cells = get_cells("smoothing", get_suite("digits"), Selection(seeds=seeds))
+    cells = get_cells(grid, get_suite("digits"), Selection(seeds=seeds))
     for run in {cell.run for cell in cells}:
         write_json(store.training_path(run), {"digest": "d" + run.model, "status": "done", "step": 9, "elapsed_s": 9.0})
     for cell in cells:
@@ -42,7 +43,7 @@ def write_records(results, skip=(), seeds=(0,), hardware="abacus", **inputs):
                 environment={"hardware": hardware},
             )
         )
-    return Evidence("digits", "smoothing", cells, store, "command")
+    return Evidence("digits", grid, cells, store, "command")
 
 
 def test_summary_finds_the_best_schedule_and_sets_the_published_value_beside_it(tmp_path):
@@ -54,7 +55,7 @@ def test_summary_finds_the_best_schedule_and_sets_the_published_value_beside_it(
 
 
 def test_seeds_are_averaged_and_their_range_kept(tmp_path):
-    rows = fig4_smoothing.over_seeds(write_records(tmp_path, seeds=(0, 1, 2)).frame)
+    rows = over_seeds(write_records(tmp_path, seeds=(0, 1, 2)).frame)
     best = rows[(rows.model == "fpdm") & (rows.iterations == 5) & (rows.budget == 280)].iloc[0]
     assert (best.fd, best.fd_low, best.fd_high, best.seeds) == (1.5, 1.0, 2.0, 3)
 
@@ -167,9 +168,22 @@ def test_kept_results_are_complete_and_drawn_from_one_environment():
     assert kept.fpdm_fd.tolist() == pytest.approx(drawn.fpdm_fd.tolist(), rel=1e-5)
 
 
-def test_figure_4_is_discovered():
-    assert {module.GRID for module in drawables()} == {"smoothing"}
-    assert "Figure 4: timestep smoothing" in {module.TITLE for module in drawables()}
+def test_reuse_is_set_against_its_absence(tmp_path):
+    evidence = write_records(tmp_path, grid="reuse")
+    assert len(evidence.cells) == 78
+    table = fig6a_reuse.pairs(over_seeds(evidence.frame))
+    assert len(table) == 39
+    five = table[(table.iterations == 5) & (table.budget == 280)].iloc[0]
+    assert (five.with_reuse, five.without_reuse) == pytest.approx((1.0, 1.4))
+    assert five.reduction == pytest.approx(1 - 1 / 1.4)
+    assert {path.name for path in fig6a_reuse.draw(evidence)} == {
+        "fig6a_reuse.png", "fig6a_reuse.pdf", "reuse.csv", "reuse.md"
+    }  # fmt: skip
+
+
+def test_every_grid_is_drawn():
+    assert {module.TITLE for module in drawables()} >= {"Figure 4: timestep smoothing", "Figure 6a: reusing solutions"}
+    assert {module.GRID for module in drawables()} == set(GRIDS)
 
 
 def test_published_tables_have_the_shape_of_the_paper_and_agree_where_they_repeat_each_other():
