@@ -59,7 +59,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
         "without_reuse": "FD without",
         "reduction": "reuse takes off",
     }
-    formats = {"with_reuse": "{:.3f}", "without_reuse": "{:.3f}", "reduction": "{:.0%}"}
+    formats = {"with_reuse": "{:.3f}", "without_reuse": "{:.3f}", "reduction": "{:z.0%}"}  # z: no minus before 0
     readable = table.assign(**{name: table[name].map(form.format) for name, form in formats.items() if name in table})
     return readable.rename(columns=headings)
 
