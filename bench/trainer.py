@@ -106,7 +106,7 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint and, when the run has ended, its summary. Off the clock."""
         started = time.perf_counter()
-        count = next((int(state["step"]) for state in self._optimizer.state.values()), 0)
+        count = next((int(state.get("step", 0)) for state in self._optimizer.state.values()), 0)
         names = [name for name, _ in self.model.named_parameters()]
         buffers = dict(self.model.named_buffers())
         kept = {name: buffers[name] for name in self.model.state_dict() if name in buffers}
