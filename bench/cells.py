@@ -5,11 +5,14 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.metrics.cost import forward_macs
 from bench.suites import TrainingRecipe
+from models.allocation import ADAPTIVE_LIMIT, allocate
 from models.zoo import ModelConfig
+
+MEASURES = ("quality", "images", "convergence", "footprint")
 
 
 def spec_hash(spec: Any, length: int = 16) -> str:
@@ -52,13 +55,23 @@ class TrainingRun:
     def budget_text(self) -> str:
         return f"{self.recipe.seconds:g} s" if self.steps is None else f"{self.steps} steps"
 
+    @property
+    def description(self) -> str:
+        """What it is, for people: `fpdm 1+k+1, stochastic N=6 M=6, seed 0`."""
+        config, recipe = self.config, self.recipe
+        if not config.implicit:
+            return f"{self.model} {config.depth} blocks, seed {self.seed}"
+        policy = f"{recipe.unroll} N={recipe.n_max} M={recipe.m_max}"
+        return f"{self.model} {config.n_pre}+k+{config.n_post}, {policy}, seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class Protocol:
     """What a quality number depends on beside model and schedule. Tables compare cells of one protocol only.
 
     Labels are balanced: sample i has label i mod num_classes. `guidance_scale` 1 means no guidance. The digests are of
-    the extractor's weights and of the reference images.
+    the extractor's weights and of the reference images. Adaptive allocation decides per sample: a sample's iterations
+    end when its own residual falls below the threshold, so that they depend on that sample only.
     """
 
     samples: int
@@ -72,13 +85,15 @@ class Protocol:
     spacing: str = "linspace"
     weights: str = "ema"
     labels: str = "balanced"
+    adaptive: str = "per sample"
     guidance_scale: float = 1.0
     guidance_channels: int = 0
 
     def __post_init__(self) -> None:
-        if (self.weights, self.labels) != ("ema", "balanced"):
+        if (self.weights, self.labels, self.adaptive) != ("ema", "balanced", "per sample"):
             raise ValueError(
-                f"only EMA weights and balanced labels can be evaluated, got {self.weights}, {self.labels}"
+                "only EMA weights, balanced labels and per-sample adaptivity can be evaluated, got "
+                f"{self.weights}, {self.labels}, {self.adaptive}"
             )
 
 
@@ -87,22 +102,28 @@ class Cell:
     """One point of a grid.
 
     A DiT of depth L counts as L - 2 iterations between one pre and one post block (caption of the paper's Figure 4), so
-    that cost is (n_pre + iterations + n_post) * steps for both twins.
+    that cost is (n_pre + iterations + n_post) * steps for both twins. Guidance doubles it, for both alike, and is left
+    out, as in the paper.
 
     Attributes:
         run: the training that its weights come from.
+        measure: what is made of the samples: "quality", "images" (kept to be looked at) or "convergence" (of the
+            fixed-point iteration).
         budget: block passes that it may spend per image.
         iterations: of every step, or their mean where the allocation varies.
+        solver: of the fixed point: "iteration", "anderson" or "broyden".
         seed: of the samples.
     """
 
     run: TrainingRun
+    measure: str
     budget: int
     n_pre: int
     iterations: int
     n_post: int
     steps: int
     sampler: str
+    solver: str
     reuse: bool
     allocation: str
     seed: int
@@ -117,8 +138,11 @@ class Cell:
 
     @property
     def block_passes(self) -> int:
-        """Block passes per image, the paper's unit of compute (Sec. 4.2)."""
-        return (self.n_pre + self.iterations + self.n_post) * self.steps
+        """Block passes per image, the paper's unit of compute (Sec. 4.2); for adaptive allocation, what it aims at."""
+        if self.allocation == "adaptive" or not self.run.config.implicit:
+            return (self.n_pre + self.iterations + self.n_post) * self.steps
+        spent = sum(allocate(self.allocation, self.steps, self.iterations))
+        return (self.n_pre + self.n_post) * self.steps + spent
 
     @property
     def injections(self) -> int:
@@ -130,10 +154,17 @@ class Cell:
         """Multiply-accumulates per image, injections included."""
         return forward_macs(self.run.config, self.iterations) * self.steps
 
+    @property
+    def work(self) -> int:
+        """MACs of the whole cell, for ordering and estimates: the batch runs until its last sample is done."""
+        return self.macs * self.protocol.samples * (ADAPTIVE_LIMIT if self.allocation == "adaptive" else 1)
+
     def row(self) -> dict[str, Any]:
         """The cell as a line of a table."""
+        recipe = self.run.recipe
         return {
             "suite": self.run.suite,
+            "measure": self.measure,
             "model": self.run.model,
             "budget": self.budget,
             "n_pre": self.n_pre,
@@ -143,10 +174,71 @@ class Cell:
             "block_passes": self.block_passes,
             "macs": self.macs,
             "sampler": self.sampler,
+            "solver": self.solver,
             "reuse": self.reuse,
             "allocation": self.allocation,
+            "guidance": self.protocol.guidance_scale,
             "seed": self.seed,
             "samples": self.protocol.samples,
+            "unroll": recipe.unroll if self.run.config.implicit else "",
+            "n_max": recipe.n_max if self.run.config.implicit else "",
+            "m_max": recipe.m_max if self.run.config.implicit else "",
+            "train_seed": self.run.seed,
             "train_run": self.run.name,
             "key": self.key,
         }
+
+    def __str__(self) -> str:
+        what = f"{self.measure} of {self.run.description}: {self.budget} passes, "
+        what += f"{self.iterations} iterations x {self.steps} steps, {self.sampler}"
+        what += "" if self.solver == "iteration" else f", {self.solver}"
+        what += "" if self.allocation == "constant" else f", {self.allocation}"
+        what += ", no reuse" if self.run.config.implicit and not self.reuse else ""
+        what += "" if self.protocol.guidance_scale == 1 else f", guidance {self.protocol.guidance_scale:g}"
+        return f"{what}, {self.protocol.samples} samples of seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Parameters and peak memory of a training step, computed for a network as configured: no weights are needed.
+
+    Attributes:
+        n, m: iterations without and with gradient of the step, for an implicit layer.
+        precision: "fp32", "fp16" or "bf16".
+    """
+
+    suite: str
+    model: str
+    config: ModelConfig
+    size: str
+    batch_size: int
+    precision: str
+    n: int
+    m: int
+    run: ClassVar[None] = None
+    measure: ClassVar[str] = "footprint"
+    work: ClassVar[int] = 0
+    budget: ClassVar[int] = 0
+    seed: ClassVar[int] = 0
+
+    @cached_property
+    def key(self) -> str:
+        """Its identity; names its record."""
+        return spec_hash({"measure": self.measure} | dataclasses.asdict(self))
+
+    def row(self) -> dict[str, Any]:
+        """The cell as a line of a table; columns are those of `Cell.row`, empty where they do not apply."""
+        known = {"suite": self.suite, "measure": self.measure, "model": self.model, "key": self.key}
+        return {name: known.get(name, "") for name in CELL_COLUMNS}
+
+    def __str__(self) -> str:
+        return f"training memory of {self.model} {self.size}, batch {self.batch_size}, {self.precision}"
+
+
+CELL_COLUMNS = (
+    "suite", "measure", "model", "budget", "n_pre", "iterations", "n_post", "steps", "block_passes", "macs", "sampler",
+    "solver", "reuse", "allocation", "guidance", "seed", "samples", "unroll", "n_max", "m_max", "train_seed",
+    "train_run", "key",
+)  # fmt: skip
+
+AnyCell = Cell | Footprint

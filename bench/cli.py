@@ -13,7 +13,7 @@ from typing import TypeVar
 import tyro
 
 from bench.errors import BadInputError
-from bench.grids import BUDGETS, Selection
+from bench.selection import Selection
 from bench.suites import MODELS
 
 Config = TypeVar("Config")
@@ -40,12 +40,12 @@ class TrainingArguments:
 class CellArguments(TrainingArguments):
     """Which cells of a suite's grids, and where their results lie."""
 
-    budget: tuple[int, ...] = BUDGETS
-    """Sampling budgets, in transformer-block passes per image."""
+    budget: tuple[int, ...] | None = None
+    """Sampling budgets, in transformer-block passes per image; the grid's own by default (140, 280, 560 or one)."""
     samples: int | None = None
     """Generated images per cell and seed; the suite's own by default."""
-    seeds: tuple[int, ...] = (0,)
-    """Sampling seeds."""
+    seeds: tuple[int, ...] | None = None
+    """Replicates: each is a sampling seed and, for the suite's own twins, a training seed; 0 1 2 by default."""
 
     def selection(self) -> Selection:
         """The part of the grid that is asked for. BadInputError for values that make no sense."""

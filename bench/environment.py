@@ -13,7 +13,7 @@ import torch
 from bench.errors import BadInputError
 from bench.malloc import VARIABLE
 
-PACKAGES = ("torch", "timm", "torch-fidelity", "safetensors", "numpy", "scikit-learn")
+PACKAGES = ("torch", "timm", "torch-fidelity", "diffusers", "safetensors", "numpy", "scikit-learn")
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,9 +1,8 @@
-"""One cell -> one record: samples over the cell's schedule, quality, cost and time. Every cell ends in a status."""
+"""One cell -> one record: quality, images or convergence of its samples, cost and time. Every cell ends in a status."""
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,49 +11,46 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import checkpoint
-from bench.cells import Cell
+from bench.cells import AnyCell, Cell, Footprint
 from bench.data import load_dataset
 from bench.environment import describe
 from bench.errors import BadInputError
+from bench.generate import Generator, Observer
+from bench.metrics.convergence import residual_series
+from bench.metrics.cost import forward_macs, parameters
 from bench.metrics.fid import QualityMeter
+from bench.metrics.memory import training_memory
 from bench.metrics.throughput import median_seconds
 from bench.store import Record, Store
-from models.allocation import constant
 from models.autoencoder import PixelAutoencoder
-from models.sampling import Denoiser, Guidance, SampleNoise, Step, make_schedule, sample
-from models.schedule import linear_schedule
-from models.timesteps import TIMESTEPS, select_timesteps
-from models.zoo import build
+from models.unroll import Unroll
 
-PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+OVERSPEND = 1.01  # times its budget is what a cell may spend and still be compared with others
 
 
 class DivergedError(Exception):
     """Samples that are not finite."""
 
 
-def schedule_of(cell: Cell) -> tuple[Step, ...]:
-    """The steps of a cell's sampling run."""
-    timesteps = select_timesteps(cell.steps, cell.protocol.spacing, TIMESTEPS)
-    return make_schedule(timesteps, {"constant": constant}[cell.allocation](cell.steps, cell.iterations))
-
-
 def make_record(
-    cell: Cell, device: torch.device, checkpoint_digest: str, status: str, reason: str = "", **measured: Any
+    cell: AnyCell, device: torch.device, checkpoint_digest: str, status: str, reason: str = "", **measured: Any
 ) -> Record:
-    """A cell's record, dated now and here. `measured`: metrics, timing, samples_digest."""
+    """A cell's record, dated now and here. `measured`: metrics, cost, series, timing, samples_digest."""
+    if isinstance(cell, Footprint):
+        spec, inputs = asdict(cell), {}
+    else:
+        spec = {"protocol": asdict(cell.protocol), "run": cell.run.identity()}
+        inputs = {
+            "checkpoint": checkpoint_digest,
+            "reference": cell.protocol.reference_digest,
+            "extractor": cell.protocol.extractor_digest,
+        }
     return Record(
         key=cell.key,
         status=status,
         reason=reason,
-        cell=cell.row() | {"protocol": asdict(cell.protocol), "run": cell.run.identity()},
-        inputs={
-            "checkpoint": checkpoint_digest,
-            "reference": cell.protocol.reference_digest,
-            "extractor": cell.protocol.extractor_digest,
-        },
-        cost={"block_passes": cell.block_passes, "injections": cell.injections, "macs": cell.macs},
+        cell=cell.row() | spec,
+        inputs=inputs,
         environment=describe(device),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         **measured,
@@ -73,19 +69,15 @@ class Evaluator:
     def __init__(self, store: Store, device: torch.device, workers: int = 1) -> None:
         self._store, self._device, self._workers = store, device, workers
         self._meters: dict[tuple[str, str], QualityMeter] = {}
-        self._model: tuple[str, Denoiser, str] | None = None
-        self._noise_schedule = linear_schedule(TIMESTEPS)
+        self._generator = Generator(store, device)
 
-    def evaluate(self, cell: Cell) -> Record:
+    def evaluate(self, cell: AnyCell) -> Record:
         """Evaluate a cell and write its record, whatever becomes of it. BadInputError if its checkpoint is unusable."""
-        denoiser, digest = self._denoiser(cell)
+        digest = "" if isinstance(cell, Footprint) else self._generator.denoiser(cell)[1]
         measured: dict[str, Any] = {}
         status, reason = "done", ""
         try:  # every cell ends in a record
-            training = self._store.read_training(cell.run)
-            if training is not None and training["status"] == "diverged":
-                raise DivergedError(f"its training diverged at step {training['step']}")
-            measured = self._measure(cell, denoiser)
+            measured = self._measure(cell)
         except DivergedError as error:
             status, reason = "diverged", str(error)
         except torch.OutOfMemoryError as error:
@@ -100,41 +92,68 @@ class Evaluator:
         self._store.write(record)
         return record
 
-    def generate(self, cell: Cell) -> Iterator[Tensor]:
-        """The cell's samples in batches (batch, channels, size, size), not clipped; sample i depends on i only."""
-        denoiser, _ = self._denoiser(cell)
-        for start in range(0, cell.protocol.samples, cell.protocol.batch_size):
-            stop = min(start + cell.protocol.batch_size, cell.protocol.samples)
-            yield self._sample(cell, denoiser, range(start, stop))
+    def _measure(self, cell: AnyCell) -> dict[str, Any]:
+        if isinstance(cell, Footprint):
+            memory = training_memory(cell.config, cell.batch_size, Unroll(cell.n, cell.m), cell.precision)
+            return {"metrics": {"parameters": parameters(cell.config)} | asdict(memory)}
+        training = self._store.read_training(cell.run)
+        if training is not None and training["status"] == "diverged":
+            raise DivergedError(f"its training diverged at step {training['step']}")
+        return {"quality": self._quality, "images": self._images, "convergence": self._convergence}[cell.measure](cell)
 
-    def _sample(self, cell: Cell, denoiser: Denoiser, indices: range) -> Tensor:
-        config, protocol = cell.run.config, cell.protocol
-        shape = (config.in_channels, config.input_size, config.input_size)
-        labels = torch.tensor([i % max(config.num_classes, 1) for i in indices], device=self._device)
-        guidance = None
-        if protocol.guidance_scale != 1:
-            guidance = Guidance(protocol.guidance_scale, protocol.guidance_channels, config.num_classes)
-        with self._autocast(protocol.precision):
-            return sample(
-                denoiser,
-                self._noise_schedule,
-                schedule_of(cell),
-                labels,
-                SampleNoise(cell.seed, indices, shape, self._device),
-                sampler=cell.sampler,
-                reuse=cell.reuse,
-                guidance=guidance,
-            )
-
-    def _autocast(self, precision: str) -> AbstractContextManager[Any]:
-        dtype = PRECISIONS[precision]
-        return nullcontext() if dtype is None else torch.autocast(self._device.type, dtype=dtype)
-
-    def _measure(self, cell: Cell, denoiser: Denoiser) -> dict[str, Any]:
+    def _quality(self, cell: Cell) -> dict[str, Any]:
         started = time.perf_counter()
-        latency_s = median_seconds(lambda: self._sample(cell, denoiser, range(1)), self._device)
+        make = self._generator.solver(cell)
+        search_s = time.perf_counter() - started
+        latency_s = median_seconds(lambda: self._generator.sample(cell, range(1), make), self._device)
+        observer = Observer(make)
+        generated, sampling_s = self._generate(cell, observer)
+        protocol = cell.protocol
+        quality = self._meter(cell).measure(generated, protocol.kid_subsets, protocol.kid_subset_size)
+        if not all(math.isfinite(value) for value in asdict(quality).values()):
+            raise DivergedError(f"distances are not finite: {quality}")
+        return {
+            "metrics": asdict(quality),
+            "cost": self._cost(cell, observer),
+            "timing": {
+                "sampling_s": sampling_s,
+                "images_per_s": len(generated) / sampling_s,
+                "latency_s": latency_s,
+                "search_s": search_s if cell.allocation == "adaptive" else 0.0,
+                "total_s": time.perf_counter() - started,
+                "threads": torch.get_num_threads(),
+                "workers": self._workers,
+            },
+            "samples_digest": sha256(generated.numpy().tobytes()).hexdigest(),
+        }
+
+    def _images(self, cell: Cell) -> dict[str, Any]:
+        observer = Observer(self._generator.solver(cell))
+        generated, _ = self._generate(cell, observer)
+        self._store.write_images(cell, generated.numpy())
+        digest = sha256(generated.numpy().tobytes()).hexdigest()
+        return {"cost": self._cost(cell, observer), "samples_digest": digest}
+
+    def _convergence(self, cell: Cell) -> dict[str, Any]:
+        histories: list[list[Tensor]] = []
+        observer = Observer(self._generator.solver(cell, record_residuals=True))
+
+        def finished() -> None:
+            histories.append(observer.residuals)
+            observer.residuals = []
+
+        generated, _ = self._generate(cell, observer, finished)
+        digest = sha256(generated.numpy().tobytes()).hexdigest()
+        series = {"residuals": residual_series(histories)}
+        return {"series": series, "cost": self._cost(cell, observer), "samples_digest": digest}
+
+    def _generate(
+        self, cell: Cell, observer: Observer, on_batch: Callable[[], None] = lambda: None
+    ) -> tuple[Tensor, float]:
+        """All images of a cell, uint8 (samples, channels, size, size), and the seconds of sampling them."""
         codec, images, sampling_s = PixelAutoencoder(), [], 0.0
-        batches = self.generate(cell)
+        taken: list[Tensor] = []
+        batches = self._generator.batches(cell, observer)
         while True:
             before = time.perf_counter()
             batch = next(batches, None)
@@ -145,23 +164,34 @@ class Evaluator:
             if not batch.isfinite().all():
                 raise DivergedError("samples are not finite")
             images.append(codec.decode(batch))
-        generated = torch.cat(images)
-        protocol = cell.protocol
-        quality = self._meter(cell).measure(generated, protocol.kid_subsets, protocol.kid_subset_size)
-        if not all(math.isfinite(value) for value in asdict(quality).values()):
-            raise DivergedError(f"distances are not finite: {quality}")
-        return {
-            "metrics": asdict(quality),
-            "timing": {
-                "sampling_s": sampling_s,
-                "images_per_s": len(generated) / sampling_s,
-                "latency_s": latency_s,
-                "total_s": time.perf_counter() - started,
-                "threads": torch.get_num_threads(),
-                "workers": self._workers,
-            },
-            "samples_digest": sha256(generated.numpy().tobytes()).hexdigest(),
+            if observer.taken is not None:
+                taken.append(observer.taken)
+                observer.taken = None  # the next batch may be smaller
+            on_batch()
+        if taken:
+            observer.taken = torch.cat(taken)
+        return torch.cat(images), sampling_s
+
+    def _cost(self, cell: Cell, observer: Observer) -> dict[str, float]:
+        """Spent per image, as counted: what its samples took, and what their batches ran meanwhile.
+
+        Guidance's second half of the batch is left out, as in the cell's own account.
+        """
+        config = cell.run.config
+        if not config.implicit or observer.taken is None:
+            return {"block_passes": cell.block_passes, "injections": 0, "macs": cell.macs, "comparable": True}
+        injections = observer.taken.double().mean().item()
+        passes = injections + (cell.n_pre + cell.n_post) * cell.steps
+        iteration_macs = forward_macs(config, 1) - forward_macs(config, 0)
+        batches = math.ceil(cell.protocol.samples / cell.protocol.batch_size)
+        cost = {
+            "block_passes": passes,
+            "injections": injections,
+            "macs": cell.steps * forward_macs(config, 0) + injections * iteration_macs,
         }
+        cost = {name: int(value) if value == int(value) else value for name, value in cost.items()}
+        executed = observer.executed / batches + (cell.n_pre + cell.n_post) * cell.steps
+        return cost | {"executed_block_passes": executed, "comparable": passes <= OVERSPEND * cell.budget}
 
     def _meter(self, cell: Cell) -> QualityMeter:
         dataset, extractor = cell.run.dataset, cell.protocol.extractor
@@ -169,14 +199,3 @@ class Evaluator:
             reference = load_dataset(dataset).images
             self._meters[dataset, extractor] = QualityMeter(reference, extractor, self._device)
         return self._meters[dataset, extractor]
-
-    def _denoiser(self, cell: Cell) -> tuple[Denoiser, str]:
-        if self._model is None or self._model[0] != cell.run.name:
-            weights, digest = checkpoint.load_ema(self._store.checkpoint_folder(cell.run), cell.run)
-            model = build(cell.run.config)
-            try:
-                model.load_state_dict(weights)
-            except RuntimeError as error:
-                raise BadInputError(f"checkpoint of {cell.run.name} does not fit its model: {error}") from error
-            self._model = cell.run.name, model.to(self._device).eval(), digest
-        return self._model[1], self._model[2]

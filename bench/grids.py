@@ -1,132 +1,247 @@
-"""Grids: a suite and a selection -> cells. Pure enumeration, importable without torch, datasets or weights."""
+"""Grids: a suite and a selection -> cells. Pure enumeration, importable without torch, datasets or weights.
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+Cells that several grids ask for are the same cells: they have one key, are evaluated once, and their runs are trained
+once.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
-from bench.cells import Cell, Protocol, TrainingRun
-from bench.data import DIGESTS
+from bench.cells import AnyCell, Cell, Footprint, TrainingRun
 from bench.errors import BadInputError
-from bench.metrics.extractor_weights import extractor_digest
-from bench.suites import MODELS, Suite
-from models.allocation import affordable_steps
+from bench.selection import Selection, ablation_run, protocol, replicates, training_run
+from bench.suites import Suite
+from models.allocation import ALLOCATIONS, affordable_steps
+from models.zoo import model_config
 
 BUDGETS = (140, 280, 560)  # block passes (Table 1): a DiT of 28 blocks takes 5, 10 and 20 steps
+MIDDLE, LARGEST = (280,), (560,)  # the budgets of most ablations, and of the sample figures
 FIGURE4_ITERATIONS = (1, 2, 3, 5, 6, 8, 12, 18, 26, 33, 38, 54, 68)
+TABLE1_ITERATIONS = (1, 2, 3, 5, 8, 12, 26)  # among which the best FPDM is chosen
+TABLE5_ITERATIONS = (3, 5, 6, 8, 12, 26)
+ABLATION_ITERATIONS = (5, 12)  # Tables 3 and 4: the paper's best at 280 passes, and one nearer to convergence
+PREPOST_ITERATIONS = (2, 5)
+PREPOST_LAYERS = (0, 1, 2, 4)
+SOLVER_ITERATIONS = (2, 3, 5, 8)
+SAMPLER_ITERATIONS = (2, 5)
+TRAINING_ITERATIONS = (3, 6, 12, 24)  # M = N of Table 3
+GRADIENT_ITERATIONS = (6, 12)  # N of Table 4
+SHOWN_ITERATIONS = 8  # of FPDM's sample grids (Sec. 4.3 on Figure 1)
+STRIP_SAMPLES, GRID_SAMPLES, GUIDANCE = 10, 48, 4.0
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which part of a grid, and what of the suite to override. None keeps the suite's or the grid's own."""
+def _cell(
+    suite: Suite, selection: Selection, run: TrainingRun, budget: int, iterations: int, seed: int, **changes: Any
+) -> list[Cell]:
+    """The cell of a network at a budget, `changes` aside by DDPM with reuse; none if not one step is affordable.
 
-    budgets: tuple[int, ...] = BUDGETS
-    models: tuple[str, ...] = MODELS
-    samples: int | None = None
-    seeds: tuple[int, ...] = (0,)
-    train_seconds: float | None = None
-    train_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, values in (("--budget", self.budgets), ("--models", self.models), ("--seeds", self.seeds)):
-            if not values:
-                raise BadInputError(f"{name} is empty: give at least one value")
-            if len(set(values)) < len(values):
-                raise BadInputError(f"{name} {' '.join(map(str, values))} repeats a value: give each once")
-        for model in self.models:
-            if model not in MODELS:
-                raise BadInputError(f"unknown model {model!r} in --models: choose from {', '.join(MODELS)}")
-        if any(budget < 1 for budget in self.budgets):
-            raise BadInputError(f"--budget {min(self.budgets)}: must be 1 or more")
-        if any(seed < 0 for seed in self.seeds):
-            raise BadInputError(f"--seeds {min(self.seeds)}: seeds are 0 or more")
-        for name, value in (("--train-seconds", self.train_seconds), ("--train-steps", self.train_steps)):
-            if value is not None and not 0 < value < float("inf"):
-                raise BadInputError(f"{name} {value:g}: must be more than 0")
-        if self.samples is not None and self.samples < 2:
-            raise BadInputError(f"--samples {self.samples}: a Frechet distance needs 2 or more")
-
-
-def training_run(suite: Suite, model: str, selection: Selection, seed: int = 0) -> TrainingRun:
-    """The training of the suite's `model` under the selection's budget."""
-    recipe = suite.training
-    if selection.train_seconds is not None:
-        recipe = replace(recipe, seconds=selection.train_seconds)
-    return TrainingRun(suite.name, suite.dataset, model, suite.model(model), recipe, seed, selection.train_steps)
-
-
-def protocol(suite: Suite, selection: Selection) -> Protocol:
-    """The suite's protocol at the selection's sample count."""
-    recipe = suite.evaluation
-    samples = recipe.samples if selection.samples is None else selection.samples
-    return Protocol(
-        samples=samples,
-        batch_size=min(recipe.batch_size, samples),
-        extractor=recipe.extractor,
-        extractor_digest=extractor_digest(recipe.extractor),
-        reference_digest=DIGESTS[suite.dataset],
-        kid_subsets=recipe.kid_subsets,
-        kid_subset_size=min(recipe.kid_subset_size, samples),
-        precision=recipe.precision,
+    `iterations` is ignored by a DiT of depth L, which counts as L - 2 between one block before and one after.
+    """
+    config = run.config
+    if config.implicit:
+        assert config.n_pre is not None
+        assert config.n_post is not None
+        n_pre, n_post = config.n_pre, config.n_post
+    else:
+        n_pre, iterations, n_post = 1, config.depth - 2, 1
+    if budget < config.least_passes:
+        raise BadInputError(
+            f"--budget {budget}: one step of {run.model} takes {config.least_passes} block passes or more"
+        )
+    if (steps := affordable_steps(budget, n_pre + iterations + n_post)) == 0:
+        return []
+    cell = Cell(
+        run=run,
+        measure="quality",
+        budget=budget,
+        n_pre=n_pre,
+        iterations=iterations,
+        n_post=n_post,
+        steps=steps,
+        sampler="ddpm",
+        solver="iteration",
+        reuse=config.implicit,
+        allocation="constant",
+        seed=seed,
+        protocol=protocol(suite, selection),
     )
+    return [replace(cell, **changes)]
 
 
-def _cells(suite: Suite, selection: Selection, models: tuple[str, ...], reuses: tuple[bool, ...]) -> list[Cell]:
-    """At each budget, every affordable number of iterations of Figure 4, and a DiT's one choice."""
+def _twins(
+    suite: Suite,
+    selection: Selection,
+    budgets: tuple[int, ...],
+    iterations: Iterable[int],
+    models: tuple[str, ...] = ("dit", "fpdm"),
+    **changes: Any,
+) -> list[Cell]:
+    """The suite's own twins: for each replicate, budget and model the numbers of iterations, or a DiT's one choice."""
     cells = []
-    for seed, budget, model in product(selection.seeds, selection.budgets, models):
-        run = training_run(suite, model, selection)
-        config = run.config
-        if budget < config.least_passes:
-            raise BadInputError(
-                f"--budget {budget}: one step of {model} takes {config.least_passes} block passes or more"
-            )
-        if config.n_pre is None or config.n_post is None:
-            shapes = [(1, config.depth - 2, 1)]
-        else:
-            shapes = [(config.n_pre, k, config.n_post) for k in FIGURE4_ITERATIONS]
-        for (n_pre, iterations, n_post), reuse in product(shapes, reuses if config.implicit else (False,)):
-            steps = affordable_steps(budget, n_pre + iterations + n_post)
-            if steps == 0:
-                continue
-            cells.append(
-                Cell(
-                    run=run,
-                    budget=budget,
-                    n_pre=n_pre,
-                    iterations=iterations,
-                    n_post=n_post,
-                    steps=steps,
-                    sampler="ddpm",
-                    reuse=reuse,
-                    allocation="constant",
-                    seed=seed,
-                    protocol=protocol(suite, selection),
-                )
-            )
+    chosen = [model for model in selection.models if model in models]
+    for seed, budget, model in product(replicates(suite, selection), selection.budgets or budgets, chosen):
+        run = training_run(suite, model, selection, seed)
+        for k in iterations if run.config.implicit else (0,):
+            cells += _cell(suite, selection, run, budget, k, seed, **changes)
     return cells
 
 
-def smoothing(suite: Suite, selection: Selection) -> list[Cell]:
-    """Figure 4: FPDM from many steps of few iterations to few steps of many, with reuse; DiT at the same budgets."""
-    return _cells(suite, selection, selection.models, (True,))
+def _images(
+    suite: Suite, selection: Selection, iterations: Iterable[int], samples: int, guidance: float = 1.0
+) -> list[Cell]:
+    """Samples to look at, of the first replicate at the largest budget: the same noise and labels in every cell."""
+    first = replace(selection, seeds=replicates(suite, selection)[:1])
+    channels = suite.fpdm.in_channels
+    shown = replace(
+        protocol(suite, replace(selection, samples=samples)),
+        guidance_scale=guidance,
+        guidance_channels=0 if guidance == 1 else min(channels, 3),  # as official DiT: 3 of its 4 latent channels
+    )
+    budget = max(selection.budgets or LARGEST)
+    return _twins(suite, replace(first, budgets=(budget,)), LARGEST, iterations, measure="images", protocol=shown)
 
 
-def reuse(suite: Suite, selection: Selection) -> list[Cell]:
+def _ablations(
+    suite: Suite,
+    selection: Selection,
+    variants: Iterable[dict[str, Any]],
+    budgets: tuple[int, ...],
+    iterations: Iterable[int],
+) -> list[Cell]:
+    """The fixed-point twin trained otherwise: the cells of each variant (arguments of `ablation_run`)."""
+    cells = []
+    if "fpdm" in selection.models:
+        for variant, seed in product(list(variants), replicates(suite, selection)):
+            run = ablation_run(suite, selection, seed, **variant)
+            for budget, k in product(selection.budgets or budgets, iterations):
+                cells += _cell(suite, selection, run, budget, k, seed)
+    return cells
+
+
+def smoothing(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Figures 4 and 5: FPDM from many steps of few iterations to few steps of many; DiT at the same budgets."""
+    return [
+        *_twins(suite, selection, BUDGETS, FIGURE4_ITERATIONS),
+        *_images(suite, selection, FIGURE4_ITERATIONS, STRIP_SAMPLES),
+    ]
+
+
+def compute(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Table 1: DiT and FPDM at three budgets, DDPM and DDIM; parameters and training memory."""
+    cells: list[AnyCell] = []
+    for sampler in ("ddpm", "ddim"):
+        cells += _twins(suite, selection, BUDGETS, TABLE1_ITERATIONS, sampler=sampler)
+    recipe = suite.training
+    for model in selection.models:
+        own, published = suite.model(model), model_config(f"{model}_xl_2")
+        cells += [
+            Footprint(suite.name, model, own, suite.name, recipe.batch_size, "fp32", recipe.n_max, recipe.m_max),
+            Footprint(suite.name, model, published, "XL/2", 64, "fp16", 12, 12),  # Sec. 4.3: 25.2 and 10.2 GB
+        ]
+    return cells
+
+
+def datasets(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Table 2: both twins at 280 block passes; the table has a row for each suite with results."""
+    return [*_twins(suite, selection, MIDDLE, TABLE1_ITERATIONS)]
+
+
+def unroll(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Table 3: stochastic JFB with M = N = 3, 6, 12, 24."""
+    variants = [{"n_max": n, "m_max": n} for n in TRAINING_ITERATIONS]
+    return [*_ablations(suite, selection, variants, MIDDLE, ABLATION_ITERATIONS)]
+
+
+def gradients(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Table 4: JFB, multi-step JFB and stochastic JFB for N = 6 and 12; M = N but for JFB, whose M is 1."""
+    variants = [
+        {"unroll": policy, "n_max": n, "m_max": 1 if policy == "jfb" else n}
+        for n in GRADIENT_ITERATIONS
+        for policy in ("jfb", "multi-step", "stochastic")
+    ]
+    return [*_ablations(suite, selection, variants, MIDDLE, ABLATION_ITERATIONS)]
+
+
+def allocation(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Table 5: constant, decreasing, increasing and adaptive allocation."""
+    cells: list[AnyCell] = []
+    for name in ALLOCATIONS:
+        cells += _twins(suite, selection, MIDDLE, TABLE5_ITERATIONS, ("fpdm",), allocation=name)
+    return cells
+
+
+def reuse(suite: Suite, selection: Selection) -> list[AnyCell]:
     """Figure 6a: FPDM with and without starting each step from the solution of the one before."""
-    return _cells(suite, selection, tuple(m for m in selection.models if suite.model(m).implicit), (True, False))
+    cells: list[AnyCell] = []
+    for reused in (True, False):
+        cells += _twins(suite, selection, MIDDLE, FIGURE4_ITERATIONS, ("fpdm",), reuse=reused)
+    return cells
 
 
-GRIDS: dict[str, Callable[[Suite, Selection], list[Cell]]] = {"smoothing": smoothing, "reuse": reuse}
+def convergence(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Figures 6b and 6c: residuals of ten batches of 32, at DiT's steps and iterations, with and without reuse."""
+    batches = replace(protocol(suite, replace(selection, samples=320)), batch_size=32)
+    cells: list[AnyCell] = []
+    for reused in (True, False):
+        cells += _twins(
+            suite, selection, LARGEST, (26,), ("fpdm",), reuse=reused, measure="convergence", protocol=batches
+        )
+    return cells
 
 
-def get_cells(grid: str, suite: Suite, selection: Selection) -> list[Cell]:
-    """The cells of a grid.
+def prepost(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Figure 7: 0, 1, 2 and 4 pre/post layers over the budgets."""
+    variants = [{"config": {"n_pre": n, "n_post": n}} for n in PREPOST_LAYERS]
+    return [*_ablations(suite, selection, variants, BUDGETS, PREPOST_ITERATIONS)]
+
+
+def samples(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Figures 1 and 8 to 12: uncurated samples of both twins, with guidance (Figure 1) and without."""
+    cells: list[AnyCell] = []
+    for guidance in (GUIDANCE, 1.0) if suite.fpdm.num_classes else (1.0,):
+        cells += _images(suite, selection, (SHOWN_ITERATIONS,), GRID_SAMPLES, guidance)
+    return cells
+
+
+def solvers(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Beyond the paper: plain iteration, Anderson and Broyden at equal block passes."""
+    cells: list[AnyCell] = []
+    for solver in ("iteration", "anderson", "broyden"):
+        cells += _twins(suite, selection, MIDDLE, SOLVER_ITERATIONS, ("fpdm",), solver=solver)
+    return cells
+
+
+def samplers(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Beyond the paper: is the gain orthogonal to the sampler (Sec. 4.3)? Four samplers at equal budgets."""
+    cells: list[AnyCell] = []
+    for sampler in ("ddpm", "ddim", "dpm++", "unipc"):
+        cells += _twins(suite, selection, BUDGETS, SAMPLER_ITERATIONS, sampler=sampler)
+    return cells
+
+
+GRIDS: dict[str, Callable[[Suite, Selection], list[AnyCell]]] = {
+    grid.__name__: grid
+    for grid in (
+        smoothing, compute, datasets, unroll, gradients, allocation, reuse, convergence, prepost, samples, solvers,
+        samplers,
+    )
+}  # fmt: skip
+
+
+def get_cells(grid: str, suite: Suite, selection: Selection) -> list[AnyCell]:
+    """The cells of a grid, each once; of "all", those of every grid that has any for the selected models.
 
     Raises:
         BadInputError: unknown grid, one without cells for the selected models, or a budget below one step of a model.
     """
-    if grid not in GRIDS:
-        raise BadInputError(f"unknown grid {grid!r}: choose one of {', '.join(GRIDS)}")
-    if not (cells := GRIDS[grid](suite, selection)):
+    if grid == "all":
+        found = [cell for name in GRIDS for cell in GRIDS[name](suite, selection)]
+    elif grid in GRIDS:
+        found = GRIDS[grid](suite, selection)
+    else:
+        raise BadInputError(f"unknown grid {grid!r}: choose all or one of {', '.join(GRIDS)}")
+    if not found:
         raise BadInputError(f"--models {' '.join(selection.models)}: grid {grid} has no cells for them")
-    return cells
+    return list(dict.fromkeys(found))

@@ -1,6 +1,7 @@
 """Evaluate a grid of equal-compute cells: python bench/run_grid.py --grid smoothing"""
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,11 +10,12 @@ from typing import Annotated
 
 import tyro
 
-from bench.cells import Cell, TrainingRun
+from bench.cells import AnyCell
 from bench.cli import CellArguments, parse, run
 from bench.errors import BadInputError
 from bench.grids import get_cells
 from bench.malloc import restart_with_tuned_malloc
+from bench.plan import needed_runs, plan
 from bench.store import Store, missing
 from bench.suites import get_suite
 
@@ -26,17 +28,19 @@ class Arguments(CellArguments):
     """
 
     grid: str = "smoothing"
-    """Which experiment: smoothing (the paper's Figure 4) or reuse (Figure 6a)."""
+    """Which experiment: one of those in bench/grids.py, such as smoothing (the paper's Figure 4), or all."""
+    only: tuple[str, ...] = ()
+    """Keys of cells, or how they begin: evaluate these of the grid only."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     workers: int | None = None
     """Processes that evaluate cells side by side; by default one per core on a CPU, one on a GPU."""
     list_cells: Annotated[bool, tyro.conf.arg(name="list")] = False
     """Print the grid's cells as CSV and stop."""
+    plan: bool = False
+    """Print the runs and cells that are missing, with estimated times, and stop."""
     retrain: bool = False
     """Train again where records were kept but their weights were not; the records are replaced."""
-    dry_run: bool = False
-    """Print what would be trained and evaluated and stop."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,20 +49,18 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.workers is not None and arguments.workers < 1:
         raise BadInputError(f"--workers {arguments.workers}: must be 1 or more")
     suite = get_suite(arguments.suite)
-    cells = get_cells(arguments.grid, suite, arguments.selection())
+    cells = _choose(arguments, get_cells(arguments.grid, suite, arguments.selection()))
     if arguments.list_cells:
-        rows = [{"grid": arguments.grid, **cell.row()} for cell in cells]
-        writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        _list(arguments, cells)
         return 0
     store = Store(arguments.results, suite.name)
-    if arguments.dry_run:
-        _plan(store, cells)
+    todo = missing(store, cells)
+    if arguments.plan:
+        print("\n".join(plan(store, cells, todo, arguments.workers or min(os.cpu_count() or 1, 8))))
         return 0
     store.check_writable()
     failed = 0
-    if todo := missing(store, cells):
+    if todo:
         if not arguments.retrain:
             _refuse_to_outdate(store, todo)
         failed = _work(arguments, store, cells)
@@ -68,13 +70,23 @@ def main(argv: list[str] | None = None) -> int:
     return drawn or (1 if failed else 0)
 
 
-def _needed_runs(cells: Sequence[Cell]) -> list[TrainingRun]:
-    return list(dict.fromkeys(cell.run for cell in cells))
+def _choose(arguments: Arguments, cells: Sequence[AnyCell]) -> list[AnyCell]:
+    for start in arguments.only:
+        if not any(cell.key.startswith(start) for cell in cells):
+            raise BadInputError(f"--only {start}: no cell of grid {arguments.grid} has such a key (--list shows them)")
+    return [cell for cell in cells if not arguments.only or cell.key.startswith(arguments.only)]
 
 
-def _refuse_to_outdate(store: Store, todo: Sequence[Cell]) -> None:
+def _list(arguments: Arguments, cells: Sequence[AnyCell]) -> None:
+    rows = [{"grid": arguments.grid, **cell.row()} for cell in cells]
+    writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _refuse_to_outdate(store: Store, todo: Sequence[AnyCell]) -> None:
     """Weights are not kept with the results. Training them anew, as for one more cell, would make kept records old."""
-    for training in _needed_runs(todo):
+    for training in needed_runs(todo):
         if store.read_training(training) is not None and not store.has_weights(training):
             raise BadInputError(
                 f"{training.name}: its records are in {store.root}, its weights are not; choose another --results, or "
@@ -82,20 +94,7 @@ def _refuse_to_outdate(store: Store, todo: Sequence[Cell]) -> None:
             )
 
 
-def _plan(store: Store, cells: Sequence[Cell]) -> None:
-    todo = missing(store, cells)
-    for training in _needed_runs(todo):
-        if store.read_training(training) is None or not store.has_weights(training):
-            print(f"train     {training.name} ({training.budget_text})")
-    for cell in todo:
-        print(
-            f"evaluate  {cell.run.model:<4} budget {cell.budget:>3}, {cell.iterations:>2} iterations x "
-            f"{cell.steps:>2} steps, seed {cell.seed}, {cell.protocol.samples} samples"
-        )
-    print(f"{len(todo)} of {len(cells)} cells to evaluate")
-
-
-def _work(arguments: Arguments, store: Store, cells: Sequence[Cell]) -> int:
+def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
     from tqdm import tqdm
 
@@ -104,23 +103,28 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[Cell]) -> int:
     from bench.workers import default_workers, evaluate_all
 
     device = pick_device(arguments.device)
-    train_together(_needed_runs(missing(store, cells)), store, device)
+    train_together(needed_runs(missing(store, cells)), store, device)
     todo = missing(store, cells)  # weights trained just now make older records stale
+    work = {cell.key: cell.work for cell in todo}
     failed = 0
     workers = default_workers(device) if arguments.workers is None else arguments.workers
     form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=sum(cell.macs for cell in todo), bar_format=form, disable=not todo) as bar:
+    with tqdm(total=sum(work.values()), bar_format=form, mininterval=_interval_s(), disable=not todo) as bar:
         for done, record in enumerate(evaluate_all(todo, store, device, workers), start=1):
             cell = record.cell
-            what = f"{cell['model']} {cell['budget']} k={cell['iterations']}"
+            what = f"{cell['measure']} {cell['model']} {cell['budget']} k={cell['iterations']}"
             if record.status == "done":
-                what += f" FD {record.metrics['fid']:.3g}"
+                what += f" FD {record.metrics['fid']:.3g}" if "fid" in record.metrics else ""
             else:
                 failed += 1
                 bar.write(f"{what}: {record.status}, {record.reason}", file=sys.stderr)
             bar.set_postfix_str(f"{done}/{len(todo)} cells, {what}", refresh=False)
-            bar.update(cell["macs"])
+            bar.update(work[record.key])
     return failed
+
+
+def _interval_s() -> float:
+    return 0.5 if sys.stderr.isatty() else 20.0  # a log file wants fewer lines
 
 
 def _draw(arguments: Arguments) -> int:

@@ -1,6 +1,7 @@
 """Records on disk: one JSON file each, written whole (temporary file, then rename). No torch.
 
 results/<suite>/records/<cell key>.json      kept
+results/<suite>/images/<cell key>.png        kept: samples of cells that are made to be looked at
 results/<suite>/training/<run>.{json,jsonl}  kept: what was trained (digest, seconds, steps) and its metrics log
 results/<suite>/checkpoints/<run>/           not kept by git
 results/<suite>/{tables,figures}/            drawn from the records
@@ -11,11 +12,15 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from bench.cells import Cell, TrainingRun
+from bench.cells import AnyCell, Cell, TrainingRun
 from bench.errors import BadInputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 STATUSES = ("done", "diverged", "oom", "timeout", "error", "skipped")
 
@@ -52,8 +57,9 @@ class Record:
         reason: why, where the status is not `done`.
         cell: the cell's line of `--list`, its protocol and its training run.
         inputs: digests of checkpoint, reference statistics and extractor.
-        metrics: quality; `fid` is the Frechet distance in the extractor's features.
-        cost: block passes, injections, MACs per image.
+        metrics: quality; `fid` is the Frechet distance in the extractor's features. Of a footprint, bytes.
+        cost: block passes, injections, MACs per image, as counted; `comparable` is false if they exceed the budget.
+        series: longer measurements: `residuals` by batch, step and iteration.
         timing: seconds and rates, with the threads and workers that they were taken under.
         samples_digest: SHA-256 of the 8-bit samples.
         environment: commit, versions, device.
@@ -66,7 +72,8 @@ class Record:
     cell: dict[str, Any]
     inputs: dict[str, str]
     metrics: dict[str, float] = field(default_factory=dict)
-    cost: dict[str, int] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    series: dict[str, Any] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)
     samples_digest: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
@@ -79,8 +86,11 @@ class Store:
     def __init__(self, results: Path, suite: str) -> None:
         self.root = Path(results) / suite
 
-    def record_path(self, cell: Cell) -> Path:
+    def record_path(self, cell: AnyCell) -> Path:
         return self.root / "records" / f"{cell.key}.json"
+
+    def images_path(self, cell: AnyCell) -> Path:
+        return self.root / "images" / f"{cell.key}.png"
 
     def checkpoint_folder(self, run: TrainingRun) -> Path:
         return self.root / "checkpoints" / run.name
@@ -95,7 +105,7 @@ class Store:
     def metrics_log_path(self, run: TrainingRun) -> Path:
         return self.root / "training" / f"{run.name}.jsonl"
 
-    def read(self, cell: Cell) -> Record | None:
+    def read(self, cell: AnyCell) -> Record | None:
         """The cell's record, whatever it was made from; None if there is none. BadInputError if it is damaged."""
         path = self.record_path(cell)
         if not path.exists():
@@ -124,12 +134,42 @@ class Store:
             ) from error
         return summary
 
-    def current(self, cell: Cell) -> Record | None:
-        """The cell's record, if it was made from the weights that the run ended with last."""
-        record, training = self.read(cell), self.read_training(cell.run)
-        if record is None or training is None or record.inputs.get("checkpoint") != training["digest"]:
+    def current(self, cell: AnyCell) -> Record | None:
+        """The cell's record, if it was made from the weights that the run ended with last, and its images are there."""
+        record = self.read(cell)
+        if record is None or cell.run is None:
+            return record
+        training = self.read_training(cell.run)
+        if training is None or record.inputs.get("checkpoint") != training["digest"]:
+            return None
+        if record.status == "done" and cell.measure == "images" and not self.images_path(cell).exists():
             return None
         return record
+
+    def write_images(self, cell: Cell, images: "np.ndarray") -> None:
+        """Keep images, uint8 (count, channels, size, size), one below the other in one lossless PNG."""
+        from PIL import Image
+
+        count, channels, height, width = images.shape
+        column = images.transpose(0, 2, 3, 1).reshape(count * height, width, channels)
+        picture = Image.fromarray(column.squeeze(-1) if channels == 1 else column)
+        write_whole(self.images_path(cell), lambda file: picture.save(file, "png", optimize=True))
+
+    def read_images(self, cell: Cell, record: Record) -> "np.ndarray":
+        """The kept images, uint8 (count, channels, size, size). BadInputError if they are not those of the record."""
+        import numpy as np
+        from PIL import Image
+
+        path = self.images_path(cell)
+        try:
+            column = np.asarray(Image.open(path))
+            images = column.reshape(-1, column.shape[1], column.shape[1], 1 if column.ndim == 2 else column.shape[2])
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"images {path} are damaged ({error}): delete them to have them drawn again") from error
+        if sha256(images.tobytes()).hexdigest() != record.samples_digest:
+            raise BadInputError(f"images {path} are not those of their record: delete them to have them drawn again")
+        return images
 
     def write(self, record: Record) -> Path:
         path = self.root / "records" / f"{record.key}.json"
@@ -152,6 +192,6 @@ class Store:
             ) from error
 
 
-def missing(store: Store, cells: Iterable[Cell]) -> list[Cell]:
+def missing(store: Store, cells: Iterable[AnyCell]) -> list[AnyCell]:
     """The cells that have no `done` record made from their current weights."""
     return [cell for cell in cells if (record := store.current(cell)) is None or record.status != "done"]

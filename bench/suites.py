@@ -17,7 +17,8 @@ class TrainingRecipe:
         clip_norm: gradient norm limit.
         ema_decay: the limit of the EMA's decay, which warms up as (1 + step) / (10 + step).
         class_dropout: probability of replacing a label with the null label.
-        n_max, m_max: N and M of stochastic JFB (Algorithm 1), for the fixed-point twin.
+        unroll: how the fixed-point twin is trained: "stochastic" (JFB, the paper's Algorithm 1), "multi-step" or "jfb".
+        n_max, m_max: N and M of that: iterations without and with gradient, at most or, but for stochastic, exactly.
         slice_s: seconds that a twin trains before the other's turn on one local machine.
     """
 
@@ -29,6 +30,7 @@ class TrainingRecipe:
     clip_norm: float = 1.0
     ema_decay: float = 0.9999
     class_dropout: float = 0.1
+    unroll: str = "stochastic"
     n_max: int = 12
     m_max: int = 12
     slice_s: float = 60.0
@@ -40,6 +42,8 @@ class EvaluationRecipe:
 
     Attributes:
         samples: generated images per cell and seed.
+        seeds: the replicates. Replicate r has sampling seed r and, where the suite's own twins are evaluated, their
+            training seed r, so that the spread over replicates is of training and sampling together.
         batch_size: images sampled at once.
         extractor: name of the feature extractor; numbers of different extractors are never compared.
         kid_subsets, kid_subset_size: of the kernel distance (Binkowski et al. 2018).
@@ -49,6 +53,7 @@ class EvaluationRecipe:
     samples: int
     batch_size: int
     extractor: str
+    seeds: tuple[int, ...] = (0, 1, 2)
     kid_subsets: int = 100
     kid_subset_size: int = 1000
     precision: str = "fp32"

@@ -4,8 +4,8 @@ import sys
 from dataclasses import dataclass
 
 from bench.cli import TrainingArguments, parse, run
-from bench.grids import Selection, training_run
 from bench.malloc import restart_with_tuned_malloc
+from bench.selection import Selection, training_run
 from bench.store import Store
 from bench.suites import get_suite
 

@@ -29,7 +29,7 @@ from models.objective import Loss, diffusion_loss
 from models.randomness import key
 from models.schedule import linear_schedule
 from models.timesteps import TIMESTEPS
-from models.unroll import StochasticJFB
+from models.unroll import make_policy
 from models.zoo import build
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -68,7 +68,7 @@ class Trainer:
             fused=True,
         )
         self._ema = [p.detach().clone() for p in self._parameters]
-        self._policy = StochasticJFB(recipe.n_max, recipe.m_max)
+        self._policy = make_policy(recipe.unroll, recipe.n_max, recipe.m_max)
         self._schedule = linear_schedule(TIMESTEPS)
         self._amp = amp_dtype(device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp is torch.float16)
@@ -259,7 +259,7 @@ def _take_turns(unfinished: Sequence[Trainer]) -> None:
     interval_s = 0.5 if sys.stderr.isatty() else 20.0  # a log file wants fewer lines
     bars = [
         tqdm(
-            desc=f"train {t.run.model:<4}",
+            desc=f"train {t.run.description}",
             total=t.budget,
             unit=unit,
             bar_format=form,

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
-from bench.cells import Cell
+from bench.cells import AnyCell
 from bench.environment import usable_cores
 from bench.evaluate import Evaluator, make_record
 from bench.store import Record, Store
@@ -33,7 +33,7 @@ def _start(store: Store, device: torch.device, workers: int, threads: int, paren
     _evaluator = Evaluator(store, device, workers)
 
 
-def _evaluate(cell: Cell) -> Record:
+def _evaluate(cell: AnyCell) -> Record:
     assert _evaluator is not None
     return _evaluator.evaluate(cell)
 
@@ -43,13 +43,13 @@ def default_workers(device: torch.device) -> int:
     return min(usable_cores(), 8) if device.type == "cpu" else 1
 
 
-def evaluate_all(cells: Sequence[Cell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
+def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
     """Evaluate cells, yielding records as they are written. Threads are shared out among the workers on a CPU.
 
     Expensive cells go first, so that the last ones to finish are short. If a worker dies, the cells that are left are
     evaluated in a process each, and one whose process dies again gets a record that says so.
     """
-    left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.macs)}
+    left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.work)}
     workers = max(1, min(workers, len(left)))
     if workers == 1:
         evaluator = Evaluator(store, device)
@@ -64,14 +64,14 @@ def evaluate_all(cells: Sequence[Cell], store: Store, device: torch.device, work
             try:
                 yield from _in_pool([cell], store, device, workers=1)
             except BrokenProcessPool:
-                training = store.read_training(cell.run)
+                training = None if cell.run is None else store.read_training(cell.run)
                 digest = "" if training is None else training["digest"]
                 record = make_record(cell, device, digest, "oom", "its process was killed, most likely for memory")
                 store.write(record)
                 yield record
 
 
-def _in_pool(cells: Sequence[Cell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
+def _in_pool(cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
     threads = max(1, usable_cores() // workers)
     pool = ProcessPoolExecutor(
         workers,

@@ -1,4 +1,4 @@
-"""Sampling: DDPM and DDIM over a schedule of explicit (t, t_prev) pairs, with solution reuse and guidance.
+"""Sampling: DDPM, DDIM, DPM-Solver++ and UniPC over a schedule of (t, t_prev) pairs, with solution reuse and guidance.
 
 Three nouns: a *schedule* is a tuple of `Step`s; a *denoiser* is a network's view (`Denoiser`); a *sampler* is an update
 from (x_t, prediction) to x_prev. Noise comes from `SampleNoise`, keyed by sample, so that batches do not matter.
@@ -11,7 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from models.fixed_point import Solver
+from models.fixed_point import FixedCount, Solver
+from models.multistep import MULTISTEP, Multistep
 from models.randomness import generator
 from models.schedule import NoiseSchedule, data_from_velocity, noise_from_velocity, posterior
 
@@ -61,10 +62,17 @@ class Guidance:
 
 
 class SampleNoise:
-    """Normal noise of given samples: initial noise and step noise of sample i depend on (seed, i) only."""
+    """Normal noise of given samples: initial noise and step noise of sample i depend on (seed, purpose, i) only."""
 
-    def __init__(self, seed: int, indices: Sequence[int], shape: tuple[int, ...], device: torch.device | str = "cpu"):
-        self._generators = [generator(seed, "sample", i) for i in indices]
+    def __init__(
+        self,
+        seed: int,
+        indices: Sequence[int],
+        shape: tuple[int, ...],
+        device: torch.device | str = "cpu",
+        purpose: str = "sample",
+    ) -> None:
+        self._generators = [generator(seed, purpose, i) for i in indices]
         self._shape, self._device = shape, device
 
     def draw(self) -> Tensor:
@@ -101,6 +109,7 @@ def ddim_update(x: Tensor, prediction: Tensor, abar: Tensor, abar_prev: Tensor, 
 
 
 UPDATES: dict[str, Update] = {"ddpm": ddpm_update, "ddim": ddim_update}
+SAMPLERS = (*UPDATES, *MULTISTEP)
 
 
 @torch.inference_mode()
@@ -113,6 +122,7 @@ def sample(
     *,
     sampler: str = "ddpm",
     reuse: bool = True,
+    solver: Callable[[int], Solver] = FixedCount,
     guidance: Guidance | None = None,
     on_step: Callable[[Step, Tensor], None] | None = None,
 ) -> Tensor:
@@ -124,8 +134,9 @@ def sample(
         schedule: the steps, noisiest first.
         y: (batch,) labels.
         noise: initial and step noise of these samples.
-        sampler: "ddpm" or "ddim".
+        sampler: one of `SAMPLERS`.
         reuse: start each step's iteration from the previous step's solution (paper, Sec. 3.3).
+        solver: makes the solver that spends a step's iterations; explicit networks ignore it.
         guidance: classifier-free guidance, both halves in one batch; None for none.
         on_step: called after each step with the step and x (progress, strips of intermediate samples).
 
@@ -135,16 +146,16 @@ def sample(
     Raises:
         ValueError: unknown sampler.
     """
-    if sampler not in UPDATES:
-        raise ValueError(f"sampler must be one of {', '.join(UPDATES)}, got {sampler!r}")
-    update = UPDATES[sampler]
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    update = UPDATES[sampler] if sampler in UPDATES else Multistep(sampler, noise_schedule, schedule)
     x = noise.draw()
     labels = y if guidance is None else torch.cat([y, torch.full_like(y, guidance.null_label)])
     state: Tensor | None = None
     for step in schedule:
         inputs = x if guidance is None else torch.cat([x, x])
         t = torch.full_like(labels, step.t)
-        prediction, solution = denoiser.predict(inputs, t, labels, step.iterations, state)
+        prediction, solution = denoiser.predict(inputs, t, labels, solver(step.iterations), state)
         state = solution if reuse else None
         prediction = prediction.float()
         if guidance is not None:

@@ -78,3 +78,15 @@ class StochasticJFB:
     def draw(self, seed: int, step: int) -> Unroll:
         rng = random.Random(key(seed, "unroll", step))
         return Unroll(rng.randint(0, self.n_max), rng.randint(1, self.m_max))
+
+
+def make_policy(name: str, n: int, m: int) -> UnrollPolicy:
+    """The policy called "jfb", "multi-step" or "stochastic", with N and M. ValueError for another name."""
+    match name:
+        case "jfb":
+            return JFB(n)
+        case "multi-step":
+            return MultiStepJFB(n, m)
+        case "stochastic":
+            return StochasticJFB(n, m)
+    raise ValueError(f"unroll must be jfb, multi-step or stochastic, got {name!r}")

@@ -5,7 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from paper_figures import style
-from paper_figures.gather import Evidence, over_seeds
+from paper_figures.gather import Evidence, over_seeds, plus_minus
+from paper_figures.intervals import by_seed, ratio
+from paper_figures.tables import markdown, write_table
 
 GRID = "reuse"
 TITLE = "Figure 6a: reusing solutions"
@@ -16,57 +18,59 @@ _LOOKS = {
 
 
 def draw(evidence: Evidence) -> list[Path]:
-    """Write figures/fig6a_reuse.{png,pdf} and tables/reuse.{md,csv}."""
+    """Write figures/fig6a_reuse.{png,pdf} and tables/reuse.{md,csv,tex}."""
     rows = over_seeds(evidence.frame)
     budgets = sorted(set(rows.budget))
-    figure, axes = style.panels(len(budgets), height_in=2.4)
+    figure, axes = style.panels(len(budgets), height_in=2.6)
     for axis, budget in zip(axes, budgets, strict=True):
         for reuse, (marker, line, color, label) in _LOOKS.items():
             some = rows[(rows.budget == budget) & (rows.reuse == reuse)]
-            axis.plot(some.iterations, some.fd, marker=marker, linestyle=line, color=color, label=label)
-            if (some.seeds > 1).any():
-                axis.fill_between(some.iterations, some.fd_low, some.fd_high, color=color, alpha=0.2, linewidth=0)
+            style.curve(axis, some.iterations, some, color=color, marker=marker, linestyle=line, label=label)
         axis.set_title(f"{budget} block passes")
         style.iteration_axes(axis)
-    axes[0].set_ylabel(f"Fréchet distance ({evidence.cells[0].protocol.extractor})")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
-    figure.supxlabel(evidence.caption, fontsize=6.5, color="#444444")
-    return [*style.save(figure, evidence.path("figures", "fig6a_reuse")), *_tables(evidence, rows)]
+    axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
+    style.shared_legend(figure, axes)
+    style.note(figure, evidence.caption)
+    table = pairs(evidence.frame)
+    note = "FD: Fréchet distance, lower is better. The ratio is paired: both sides have the same weights and noise."
+    return [
+        *style.save(figure, evidence.path("figures", "fig6a_reuse")),
+        *write_table(evidence, "reuse", table, _readable(table), note),
+    ]
 
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return _readable(pairs(over_seeds(evidence.frame))).to_markdown(
-        index=False, disable_numparse=True, stralign="right"
-    )
+    return markdown(_readable(pairs(evidence.frame)))
 
 
-def pairs(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per budget and iterations: FD with reuse, without, and the share of it that reuse takes off."""
-    keys = ["budget", "iterations", "steps"]
-    table = rows.pivot_table(index=keys, columns="reuse", values="fd").reset_index()
-    table = table.rename(columns={True: "with_reuse", False: "without_reuse"})
-    if {"with_reuse", "without_reuse"} <= set(table.columns):
-        table["reduction"] = 1 - table.with_reuse / table.without_reuse
-    return table
+def pairs(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row per budget and iterations: FD with reuse, without, and their ratio with its interval."""
+    rows = []
+    for (budget, k, steps), cells in frame.groupby(["budget", "iterations", "steps"]):
+        line: dict[str, object] = {"budget": budget, "iterations": k, "steps": steps}
+        arms = {name: cells[cells.reuse == reused] for name, reused in (("with_reuse", True), ("without_reuse", False))}
+        for name, arm in arms.items():
+            if len(arm):
+                mean = over_seeds(arm).iloc[0]
+                line |= {name: mean.fd, f"{name}_half": mean.fd_half}
+        if all(len(arm) for arm in arms.values()):
+            found = ratio(by_seed(arms["with_reuse"]), by_seed(arms["without_reuse"]))
+            line |= {"ratio": found.estimate, "ratio_low": found.low, "ratio_high": found.high, "text": str(found)}
+        rows.append(line)
+    columns = ["with_reuse", "with_reuse_half", "without_reuse", "without_reuse_half", "text"]
+    table = pd.DataFrame(rows)
+    return table.reindex(columns=[*table.columns, *(name for name in columns if name not in table)])
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
-    headings = {
-        "budget": "block passes",
-        "with_reuse": "FD with reuse",
-        "without_reuse": "FD without",
-        "reduction": "reuse takes off",
-    }
-    formats = {"with_reuse": "{:.3f}", "without_reuse": "{:.3f}", "reduction": "{:z.0%}"}  # z: no minus before 0
-    readable = table.assign(**{name: table[name].map(form.format) for name, form in formats.items() if name in table})
-    return readable.rename(columns=headings)
-
-
-def _tables(evidence: Evidence, rows: pd.DataFrame) -> list[Path]:
-    table = pairs(rows)
-    paths = [evidence.path("tables", "reuse.csv"), evidence.path("tables", "reuse.md")]
-    table.to_csv(paths[0], index=False, float_format="%.6g", lineterminator="\n")
-    paths[1].write_text(f"{table_text(evidence)}\n\n{evidence.caption}. FD: Frechet distance, lower is better.\n")
-    return paths
+    return pd.DataFrame(
+        {
+            "block passes": table.budget,
+            "iterations": table.iterations,
+            "steps": table.steps,
+            "FD with reuse": plus_minus(table.with_reuse, table.with_reuse_half),
+            "FD without": plus_minus(table.without_reuse, table.without_reuse_half),
+            "with / without": table.text.fillna(""),
+        }
+    )

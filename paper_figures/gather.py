@@ -3,24 +3,29 @@
 Cells are enumerated first and records looked up by their keys, so a table or figure cannot mix protocols.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from bench.cells import Cell
+from bench.cells import CELL_COLUMNS, AnyCell, Cell
 from bench.errors import BadInputError
 from bench.store import Record, Store
+from paper_figures.intervals import half_width
 
+METRICS = ("fid", "kid", "kid_subset_std")
 TIMES = ("images_per_s", "latency_s")
 
 
 def _timing(record: Record) -> dict[str, Any]:
     """A record's times, and the machine and load that they were taken under."""
     environment, timing = record.environment, record.timing
+    if not timing:  # diverged
+        return {}
     return {name: timing[name] for name in TIMES} | {
         "timed_on": f"{environment['hardware']}; {timing['threads']:.0f} thread(s) a cell, "
         f"{timing['workers']:.0f} cell(s) side by side"
@@ -42,7 +47,7 @@ class Evidence:
 
     suite: str
     grid: str
-    cells: Sequence[Cell]
+    cells: Sequence[AnyCell]
     store: Store
     command: str
     variant: str = ""
@@ -54,25 +59,42 @@ class Evidence:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """A row a cell that is done: its line of `--list`, its metrics and timing.
+        """A row a quality cell that is done or diverged (then its metrics are infinite): cell, metrics, cost, timing.
 
         Raises:
             BadInputError: records of one frame were made with different references or extractors.
         """
-        done = [record for record in self._records.values() if record.status == "done"]
+        found = [(cell, record) for cell, record in self.records("quality", ("done", "diverged"))]
         for name in ("reference", "extractor"):
-            if len(digests := {record.inputs[name] for record in done}) > 1:
+            if len(digests := {record.inputs[name] for _, record in found}) > 1:
                 raise BadInputError(
                     f"records of {self.grid} have different {name}s ({', '.join(digests)}): evaluate again"
                 )
         rows: list[dict[str, Any]] = []
-        by_key = {cell.key: cell for cell in self.cells}
-        for record in done:
-            rows.append(by_key[record.key].row() | record.metrics | _timing(record))
-        frame = pd.DataFrame(rows)
+        for cell, record in found:
+            quality = record.metrics if record.status == "done" else dict.fromkeys(METRICS, np.inf)
+            spent = record.cost.get("block_passes", np.nan)
+            comparable = record.cost.get("comparable", True)
+            rows.append(cell.row() | quality | {"spent": spent, "comparable": comparable} | _timing(record))
+        frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *METRICS, "spent", "comparable", *TIMES, "timed_on"])
         if len(frame) and frame.timed_on.nunique() > 1:  # times of different machines are never merged
             frame[list(TIMES)] = float("nan")
         return frame
+
+    def records(self, measure: str, statuses: Sequence[str] = ("done",)) -> Iterator[tuple[AnyCell, Record]]:
+        """The cells of this measure with a record of one of these statuses."""
+        for cell in self.cells:
+            record = self._records.get(cell.key)
+            if record is not None and cell.measure == measure and record.status in statuses:
+                yield cell, record
+
+    def images(self, **wanted: Any) -> list[tuple[Cell, np.ndarray]]:
+        """Kept images, uint8 (count, channels, size, size), of the cells whose row has these values."""
+        return [
+            (cell, self.store.read_images(cell, record))
+            for cell, record in self.records("images")
+            if isinstance(cell, Cell) and all(cell.row()[name] == value for name, value in wanted.items())
+        ]
 
     @property
     def environments(self) -> list[dict[str, Any]]:
@@ -84,16 +106,14 @@ class Evidence:
         return unique
 
     @property
-    def absent(self) -> list[str]:
-        """A line for each cell without a `done` record, with its status where it has another."""
-        lines = []
+    def absent(self) -> dict[str, str]:
+        """The cells without a `done` record: a line for each, with its status where it has another, by key."""
+        lines = {}
         for cell in self.cells:
             record = self._records.get(cell.key)
-            if record is None or record.status != "done":
+            if record is None or record.status not in ("done", "diverged"):  # a divergence is a result
                 state = "no record" if record is None else f"{record.status}, {record.reason}"
-                lines.append(
-                    f"{cell.run.model} at {cell.budget} passes, {cell.iterations} iterations, seed {cell.seed}: {state}"
-                )
+                lines[cell.key] = f"{cell}: {state}"
         return lines
 
     def path(self, kind: str, name: str) -> Path:
@@ -105,22 +125,28 @@ class Evidence:
     def training(self, model: str) -> dict[str, Any] | None:
         """The summary of the training of this grid's `model`."""
         for cell in self.cells:
-            if cell.run.model == model:
+            if cell.run is not None and cell.run.model == model:
                 return self.store.read_training(cell.run)
         return None
 
     @property
     def caption(self) -> str:
-        """Suite, sampler, sample count, extractor, training budget: the protocol in one line."""
-        cell = self.cells[0]
+        """Suite, sample count, extractor, training budget, replicates: the protocol in one line."""
+        cell = next(c for c in self.cells if isinstance(c, Cell) and c.measure == "quality")
         protocol = cell.protocol
-        seeds = sorted({c.seed for c in self.cells if c.key in self._records})
+        seeds = sorted(set(self.frame.seed))
         guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"
+        bars = "bars: 95% intervals over them" if len(seeds) > 1 else "no interval"
         return (
-            f"{self.suite}: {protocol.samples} samples, seed{'s' if len(seeds) > 1 else ''} "
-            f"{', '.join(map(str, seeds))}, {cell.sampler.upper()}, {guidance}, {protocol.weights.upper()} weights, "
-            f"{protocol.extractor} features, {cell.run.budget_text} of training each"
+            f"{self.suite}: {protocol.samples} samples a replicate, replicates {', '.join(map(str, seeds))} ({bars}), "
+            f"{guidance}, {protocol.weights.upper()} weights, {protocol.extractor} features, {cell.run.budget_text} of "
+            "training each"
         )
+
+    @property
+    def extractor(self) -> str:
+        """The feature extractor's name, for axis labels."""
+        return next(c for c in self.cells if isinstance(c, Cell)).protocol.extractor
 
     @property
     def timing_caption(self) -> str:
@@ -130,18 +156,30 @@ class Evidence:
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per model and schedule: mean, lowest and highest FD over the sampling seeds, medians of the times."""
-    keys = ["budget", "model", "n_pre", "iterations", "n_post", "steps", "block_passes", "macs", "reuse"]
-    return (
+    """A row per network and schedule: FD as mean with its 95% interval over replicates; medians of the times."""
+    keys = [c for c in CELL_COLUMNS if c not in ("seed", "train_seed", "train_run", "key")]
+    rows = (
         frame.groupby(keys, as_index=False)
         .agg(
             fd=("fid", "mean"),
-            fd_low=("fid", "min"),
-            fd_high=("fid", "max"),
+            fd_half=("fid", lambda values: half_width(values.to_numpy())),
             kid=("kid", "mean"),
+            spent=("spent", "mean"),
+            comparable=("comparable", "all"),
             images_per_s=("images_per_s", "median"),
             latency_s=("latency_s", "median"),
             seeds=("seed", "nunique"),
+            train_seeds=("train_seed", "nunique"),
         )
         .sort_values(["budget", "model", "iterations"])
     )
+    return rows.assign(fd_low=rows.fd - rows.fd_half, fd_high=rows.fd + rows.fd_half)
+
+
+def plus_minus(mean: pd.Series, half: pd.Series, digits: int = 3) -> list[str]:
+    """Cells of a table for people: `1.103 ± 0.061`; without an interval, the mean alone; `diverged` for infinity."""
+    texts = []
+    for m, h in zip(mean, half, strict=True):
+        text = "diverged" if np.isinf(m) else "" if np.isnan(m) else f"{m:.{digits}f}"
+        texts.append(text if np.isinf(m) or np.isnan(h) else f"{text} ± {h:.{digits}f}")
+    return texts

@@ -18,6 +18,8 @@ from bench.store import Store, write_json
 from bench.suites import get_suite
 from paper_figures.gather import Evidence
 
+SHOWN = 3  # missing cells that are named one by one
+
 
 @dataclass(frozen=True)
 class Arguments(CellArguments):
@@ -43,25 +45,35 @@ def main(argv: list[str] | None = None) -> int:
     selection = arguments.selection()
     store = Store(arguments.results, suite.name)
     modules = drawables()
-    grids = list(dict.fromkeys(module.GRID for module in modules)) if arguments.grid == "all" else [arguments.grid]
+    wanted = list(dict.fromkeys(module.GRID for module in modules)) if arguments.grid == "all" else [arguments.grid]
     environments = []
-    for grid in grids:
+    for grid in sorted(wanted, key=lambda grid: grid == "all"):  # claims last
         command = shlex.join(["python", "bench/run_grid.py", "--grid", grid, *arguments.flags()])
         evidence = Evidence(suite.name, grid, get_cells(grid, suite, selection), store, command, arguments.variant())
-        if absent := evidence.absent:
-            shown = "; ".join(absent[:3]) + ("; ..." if len(absent) > 3 else "")
-            print(f"{grid}: {len(absent)} of {len(evidence.cells)} cells missing ({shown}). Made by: {command}")
+        _report_absent(evidence)
         if evidence.frame.empty:
             continue
         environments += [e for e in evidence.environments if e not in environments]
         for module in (m for m in modules if grid == m.GRID):
-            written = module.draw(evidence)
+            if written := module.draw(evidence):
+                print(f"{module.TITLE}: {', '.join(str(path) for path in written)}")
             if arguments.print_table and hasattr(module, "table_text"):
                 print(f"\n{evidence.caption}\n\n{module.table_text(evidence)}\n")
-            print(f"{module.TITLE}: {', '.join(str(path) for path in written)}")
     if environments:
         write_json(store.root / arguments.variant() / "environment.json", environments)
     return 0
+
+
+def _report_absent(evidence: Evidence) -> None:
+    """Name the cells that are missing, and the command that makes them: one command for one cell, or for all."""
+    absent = evidence.absent
+    if not absent or (evidence.grid == "all" and len(absent) > SHOWN):  # each grid has named its own
+        return
+    print(f"{evidence.grid}: {len(absent)} of {len(evidence.cells)} cells missing. Made by: {evidence.command}")
+    for key, line in list(absent.items())[:SHOWN]:
+        print(f"  {line}. Made by: {evidence.command} --only {key}")
+    if len(absent) > SHOWN:
+        print(f"  and {len(absent) - SHOWN} more")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Looks that all figures share: legible at column width, in colours that colour-blind readers can tell apart."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import matplotlib as mpl
 from matplotlib.ticker import LogLocator, NullLocator
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -14,6 +16,8 @@ mpl.use("Agg")
 
 # Okabe & Ito's palette
 COLORS = {"dit": "#D55E00", "fpdm": "#0072B2", "fpdm cold": "#56B4E9"}
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # where lines are not the twins
+MARKERS = ("s", "o", "^", "D", "v", "P")
 LABELS = {"dit": "DiT", "fpdm": "FPDM"}
 PAGE_WIDTH_IN, COLUMN_WIDTH_IN = 7.0, 3.4
 
@@ -61,6 +65,24 @@ def iteration_axes(axis: "Axes") -> None:
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("fixed-point iterations per timestep")
+
+
+def curve(axis: "Axes", x: "pd.Series", rows: "pd.DataFrame", **look: object) -> None:
+    """FD of `rows` (of `gather.over_seeds`) against x, with bars where there is an interval."""
+    bars = None if rows.fd_half.isna().all() else rows.fd_half.to_numpy()
+    axis.errorbar(x, rows.fd, yerr=bars, capsize=1.5, elinewidth=0.8, **look)  # type: ignore[arg-type]
+
+
+def shared_legend(figure: "Figure", axes: "list[Axes]") -> None:
+    """One legend above all panels."""
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 4))
+
+
+def note(figure: "Figure", text: str) -> None:
+    """The protocol in small print below the panels, wrapped to the figure's width."""
+    width = int(figure.get_figwidth() * 25)
+    figure.supxlabel("\n".join(textwrap.wrap(text, width)), fontsize=6, color="#444444")
 
 
 def save(figure: "Figure", path: Path) -> list[Path]:

@@ -25,16 +25,18 @@ def _read(path: Path) -> pd.DataFrame:
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/training_loss.{png,pdf}."""
-    paths = {run: evidence.store.metrics_log_path(run) for run in dict.fromkeys(cell.run for cell in evidence.cells)}
+    runs = dict.fromkeys(cell.run for cell in evidence.cells if cell.run is not None)
+    paths = {run: evidence.store.metrics_log_path(run) for run in runs}
     logs = {run: _read(path) for run, path in paths.items() if path.exists() and path.stat().st_size}
     if not logs:
         return []
     figure, axis = plt.subplots(figsize=(style.COLUMN_WIDTH_IN, 2.4), layout="constrained")
+    first = min(run.seed for run in logs)
     for run, log in logs.items():
         smooth = log.loss.rolling(WINDOW, center=True, min_periods=1).median()
         color = style.COLORS[run.model]
-        axis.plot(log.elapsed_s, log.loss, color=color, alpha=0.25, linewidth=0.6)
-        axis.plot(log.elapsed_s, smooth, color=color, label=f"{style.LABELS[run.model]}, {int(log.step.max())} steps")
+        label = f"{style.LABELS[run.model]}, {int(log.step.max())} steps" if run.seed == first else None
+        axis.plot(log.elapsed_s, smooth, color=color, linewidth=1.2 if label else 0.6, label=label)
     axis.set_yscale("log")
     axis.set_xlabel("training clock (s)")
     axis.set_ylabel("loss (v MSE + variational bound)")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.grids import Selection, training_run
+from bench.selection import Selection, training_run
 from bench.store import Store
 from bench.suites import get_suite
 

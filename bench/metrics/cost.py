@@ -48,3 +48,21 @@ def forward_macs(config: ModelConfig, iterations: int = 0) -> int:
     implicit = modulation_macs(config) + step_injection_macs(config)
     implicit += iterations * (block_macs(config) + injection_macs(config))
     return shell_macs(config) + (config.n_pre + config.n_post) * explicit + implicit
+
+
+def parameters(config: ModelConfig) -> int:
+    """Trainable parameters, biases and the label table's null row included; position embeddings are fixed."""
+
+    def linear(inputs: int, outputs: int) -> int:
+        return (inputs + 1) * outputs
+
+    d, patch = config.hidden_size, config.patch_size**2
+    attention, mlp = linear(d, 3 * d) + linear(d, d), linear(d, MLP_RATIO * d) + linear(MLP_RATIO * d, d)
+    block = attention + mlp + linear(d, 6 * d)
+    embedders = linear(patch * config.in_channels, d) + linear(TIMESTEP_FREQUENCIES, d) + linear(d, d)
+    final = linear(d, 2 * d) + linear(d, patch * config.out_channels)
+    shell = embedders + (config.num_classes + 1) * d + final
+    if config.n_pre is None or config.n_post is None:
+        return shell + config.depth * block
+    injection = linear(d, d) + linear(2 * d, 2 * d) + linear(2 * d, d)
+    return shell + (config.n_pre + 1 + config.n_post) * block + injection

@@ -3,8 +3,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.grids import Selection, get_cells
+from bench.grids import get_cells
 from bench.metrics.cost import block_macs, forward_macs, injection_macs, step_injection_macs
+from bench.selection import Selection
 from bench.suites import get_suite
 from models.zoo import build, model_config
 

@@ -12,10 +12,12 @@ from torch_fidelity import calculate_metrics
 from bench import workers
 from bench.data import load_dataset
 from bench.evaluate import Evaluator
-from bench.grids import Selection, get_cells
+from bench.generate import Generator
+from bench.grids import get_cells
 from bench.metrics.extractor import load_classifier, registered_name
 from bench.metrics.extractor_weights import weights_path
 from bench.metrics.fid import FEATURE_BATCH, QualityMeter
+from bench.selection import Selection
 from bench.store import missing
 from bench.trainer import train_together
 from bench.workers import evaluate_all
@@ -31,10 +33,14 @@ def evaluated_store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cells(tiny_suite, evaluated_store):
-    grid = get_cells("smoothing", tiny_suite, Selection(budgets=(28,), train_steps=30, samples=66))
+    grid = get_cells("smoothing", tiny_suite, Selection(budgets=(28,), train_steps=30, samples=66, seeds=(0,)))
     train_together(list(dict.fromkeys(c.run for c in grid)), evaluated_store, torch.device("cpu"))
     chosen = {("dit", 2): 0, ("fpdm", 1): 0, ("fpdm", 5): 0}
-    return [c for c in grid if (c.run.model, c.iterations) in chosen]
+    return [c for c in grid if (c.run.model, c.iterations) in chosen and c.measure == "quality"]
+
+
+def batches(generator, cell):
+    return generator.batches(cell, generator.solver(cell))
 
 
 def with_batch(cell, batch_size):
@@ -43,33 +49,33 @@ def with_batch(cell, batch_size):
 
 def test_a_sample_is_the_same_in_batches_of_1_7_and_64(cells, evaluated_store, cpu):
     """To 1e-4 in pixel units of -1..1: products of other shapes round differently."""
-    evaluator = Evaluator(evaluated_store, cpu)
+    generator = Generator(evaluated_store, cpu)
     for cell in cells:
-        whole = torch.cat(list(evaluator.generate(with_batch(cell, 64))))
+        whole = torch.cat(list(batches(generator, with_batch(cell, 64))))
         assert whole.shape == (66, 1, 8, 8)
         assert whole.std(dim=0).min() > 0.01  # samples differ from each other
         for size in (1, 7):
-            split = torch.cat(list(evaluator.generate(with_batch(cell, size))))
+            split = torch.cat(list(batches(generator, with_batch(cell, size))))
             torch.testing.assert_close(split, whole, rtol=0, atol=1e-4)
 
 
 def test_a_sample_is_the_same_with_one_thread_and_two(cells, evaluated_store, cpu):
     """What one worker and two workers on two cores differ in; to 1e-4 as above."""
-    evaluator, before = Evaluator(evaluated_store, cpu), torch.get_num_threads()
+    generator, before = Generator(evaluated_store, cpu), torch.get_num_threads()
     try:
         for cell in cells:
             drawn = []
             for threads in (1, 2):
                 torch.set_num_threads(threads)
-                drawn.append(torch.cat(list(evaluator.generate(cell))))
+                drawn.append(torch.cat(list(batches(generator, cell))))
             torch.testing.assert_close(*drawn, rtol=0, atol=1e-4)
     finally:
         torch.set_num_threads(before)
 
 
 def test_a_sample_depends_on_its_seed(cells, evaluated_store, cpu):
-    evaluator = Evaluator(evaluated_store, cpu)
-    first, second = (next(evaluator.generate(replace(cells[0], seed=seed))) for seed in (0, 1))
+    generator = Generator(evaluated_store, cpu)
+    first, second = (next(batches(generator, replace(cells[0], seed=seed))) for seed in (0, 1))
     assert not torch.allclose(first, second, atol=0.1)
 
 
@@ -94,17 +100,24 @@ def test_a_record_tells_what_it_is_made_from(cells, evaluated_store, cpu):
     assert record == evaluated_store.read(cell)
     assert record.inputs["checkpoint"] == evaluated_store.read_training(cell.run)["digest"]
     assert record.inputs["reference"] == load_dataset("digits").digest
-    assert record.cost == {"block_passes": 28, "injections": 20, "macs": cell.macs}
+    expected = {
+        "block_passes": 28,
+        "injections": 20,
+        "macs": cell.macs,
+        "executed_block_passes": 28,
+        "comparable": True,
+    }
+    assert record.cost == expected
     assert record.timing["images_per_s"] == pytest.approx(66 / record.timing["sampling_s"])
     assert record.environment["threads"] == torch.get_num_threads()
 
 
 def test_reported_cost_equals_counted_calls(cells, evaluated_store, cpu):
     """Block passes and injections counted by hooks while one image is sampled."""
-    evaluator = Evaluator(evaluated_store, cpu)
+    generator = Generator(evaluated_store, cpu)
     for cell in cells:
         cell = replace(cell, protocol=replace(cell.protocol, samples=1, batch_size=1))
-        model, _ = evaluator._denoiser(cell)
+        model, _ = generator.denoiser(cell)
         count: Counter[str] = Counter()
         handles = []
         for name, module in model.named_modules():
@@ -112,7 +125,7 @@ def test_reported_cost_equals_counted_calls(cells, evaluated_store, cpu):
                 if matches:
                     hook = partial(lambda count, what, *_: count.update([what]), count, what)
                     handles.append(module.register_forward_hook(hook))
-        list(evaluator.generate(cell))
+        list(batches(generator, cell))
         for handle in handles:
             handle.remove()
         assert count["blocks"] == cell.block_passes
@@ -122,7 +135,7 @@ def test_reported_cost_equals_counted_calls(cells, evaluated_store, cpu):
 def test_samples_that_are_not_finite_end_as_diverged(cells, evaluated_store, cpu):
     evaluator = Evaluator(evaluated_store, cpu)
     cell = replace(cells[0], seed=99)
-    model, _ = evaluator._denoiser(cell)
+    model, _ = evaluator._generator.denoiser(cell)
     with torch.no_grad():
         model.final_layer.linear.bias.fill_(float("nan"))
     record = evaluator.evaluate(cell)

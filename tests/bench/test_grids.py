@@ -2,19 +2,23 @@ import csv
 import io
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
-from bench import grids
+from bench import selection as selecting
+from bench.cells import CELL_COLUMNS
 from bench.errors import BadInputError
-from bench.grids import Selection, get_cells
+from bench.grids import GRIDS, get_cells
+from bench.selection import Selection
 from bench.suites import get_suite
 
 DIGITS = get_suite("digits")
 
 
-def cells(**selection):
-    return get_cells("smoothing", DIGITS, Selection(**selection))
+def cells(grid="smoothing", measure="quality", **selection):
+    found = get_cells(grid, DIGITS, Selection(**{"seeds": (0,)} | selection))
+    return [cell for cell in found if cell.measure == measure]
 
 
 def test_the_pairs_of_figure_4():
@@ -26,17 +30,60 @@ def test_the_pairs_of_figure_4():
     assert [c.steps for c in cells(models=("dit",))] == [5, 10, 20]
 
 
-def test_reuse_has_every_fpdm_cell_of_smoothing_twice():
-    grid = get_cells("reuse", DIGITS, Selection())
-    smooth = {c.key for c in cells(models=("fpdm",))}
+def test_reuse_has_the_fpdm_cells_of_smoothing_twice():
+    grid = cells("reuse")
+    smooth = {c.key for c in cells(models=("fpdm",), budgets=(280,))}
     assert {c.key for c in grid if c.reuse} == smooth  # shared, so evaluated once
-    assert len([c for c in grid if not c.reuse]) == len(smooth) == 39
+    assert len([c for c in grid if not c.reuse]) == len(smooth) == 13
     with pytest.raises(BadInputError, match="--models dit: grid reuse has no cells"):
-        get_cells("reuse", DIGITS, Selection(models=("dit",)))
+        cells("reuse", models=("dit",))
+
+
+@pytest.mark.parametrize("grid", [*GRIDS, "all"])
+def test_every_grid_lists_each_cell_once_with_the_same_columns(grid):
+    found = get_cells(grid, DIGITS, Selection())
+    assert len({c.key for c in found}) == len(found) > 0
+    assert all(tuple(c.row()) == CELL_COLUMNS for c in found)
+    if grid == "all":
+        assert {c.key for name in GRIDS for c in get_cells(name, DIGITS, Selection())} == {c.key for c in found}
+
+
+def test_the_training_runs_of_the_whole_paper():
+    """Twins with three seeds, ten ablations with one: Tables 3 and 4 share M = N = 12; the twin itself is M = N = 6."""
+    runs = {c.run for c in get_cells("all", DIGITS, Selection()) if c.run is not None}
+    twins = {r for r in runs if (r.config, r.recipe) in ((DIGITS.dit, DIGITS.training), (DIGITS.fpdm, DIGITS.training))}
+    assert sorted((r.model, r.seed) for r in twins) == [(m, s) for m in ("dit", "fpdm") for s in (0, 1, 2)]
+    others = runs - twins
+    assert {r.seed for r in others} == {0}
+    assert {r.recipe.seconds for r in runs} == {DIGITS.training.seconds}
+    kinds = {(r.recipe.unroll, r.recipe.n_max, r.recipe.m_max, r.config.n_pre, r.config.n_post) for r in others}
+    assert kinds == {
+        ("stochastic", 3, 3, 1, 1), ("stochastic", 12, 12, 1, 1), ("stochastic", 24, 24, 1, 1),
+        ("jfb", 6, 1, 1, 1), ("jfb", 12, 1, 1, 1), ("multi-step", 6, 6, 1, 1), ("multi-step", 12, 12, 1, 1),
+        ("stochastic", 6, 6, 0, 0), ("stochastic", 6, 6, 2, 2), ("stochastic", 6, 6, 4, 4),
+    }  # fmt: skip
+    assert len(others) == len(kinds) == 10
+
+
+def test_a_replicate_is_a_sampling_seed_and_of_the_twins_a_training_seed():
+    for cell in (c for c in get_cells("all", DIGITS, Selection()) if c.measure == "quality"):
+        own = (cell.run.config, cell.run.recipe) in ((DIGITS.dit, DIGITS.training), (DIGITS.fpdm, DIGITS.training))
+        assert cell.run.seed == (cell.seed if own else 0)
+    seeds = Counter((c.row() | dict.fromkeys(("seed", "train_seed", "train_run", "key"), "")).__repr__()
+                    for c in get_cells("all", DIGITS, Selection()) if c.measure == "quality")  # fmt: skip
+    assert set(seeds.values()) == {3}  # three sampling seeds for every quality cell
+
+
+def test_only_figure_1_has_guidance():
+    found = get_cells("all", DIGITS, Selection())
+    assert {c.protocol.guidance_scale for c in found if c.run and c.measure != "images"} == {1.0}
+    images = cells("samples", "images")
+    assert sorted({(c.protocol.guidance_scale, c.protocol.guidance_channels) for c in images}) == [(1.0, 0), (4.0, 1)]
+    assert {c.budget for c in images} == {560}
 
 
 def test_no_cell_exceeds_its_budget_nor_could_afford_another_step():
-    for cell in cells():
+    for cell in (c for c in get_cells("all", DIGITS, Selection()) if c.run is not None):
         per_step = cell.n_pre + cell.iterations + cell.n_post
         assert cell.block_passes <= cell.budget < cell.block_passes + per_step
 
@@ -45,12 +92,13 @@ def test_keys_are_unique_stable_and_depend_on_everything():
     grid = cells(seeds=(0, 1))
     assert len({c.key for c in grid}) == len(grid) == 84
     assert [c.key for c in grid] == [c.key for c in cells(seeds=(0, 1))]
+    assert {c.key for c in get_cells("smoothing", DIGITS, Selection(seeds=(0, 1)))} > {c.key for c in grid}
     assert cells()[0].key != cells(samples=100)[0].key
     assert cells()[0].key != cells(train_seconds=7.0)[0].key
 
 
 def test_runs_are_shared_by_cells_and_differ_by_budget():
-    assert len({c.run for c in cells()}) == 2
+    assert len({c.run for c in cells(seeds=(0,))}) == 2
     assert cells()[0].run.name != cells(train_seconds=7.0)[0].run.name
     by_steps = cells(train_steps=9)[0].run
     assert by_steps.name == cells(train_steps=9, train_seconds=7.0)[0].run.name  # seconds do not matter then
@@ -85,24 +133,23 @@ def test_a_small_budget_keeps_the_cells_that_it_allows():
 
 def test_a_key_holds_the_digests_of_extractor_and_reference(monkeypatch):
     before = cells()[0].key
-    monkeypatch.setitem(grids.DIGESTS, "digits", "0" * 64)
+    monkeypatch.setitem(selecting.DIGESTS, "digits", "0" * 64)
     assert cells()[0].key != before
     monkeypatch.undo()
-    monkeypatch.setattr(grids, "extractor_digest", lambda name: "0" * 16)
+    monkeypatch.setattr(selecting, "extractor_digest", lambda name: "0" * 16)
     assert cells()[0].key != before
 
 
 def test_list_prints_csv_without_torch_datasets_or_weights():
     script = (
-        "import sys; from bench.run_grid import main; main(['--list']); "
+        "import sys; from bench.run_grid import main; main(['--list', '--grid', 'all']); "
         "heavy = {'torch', 'sklearn', 'torch_fidelity', 'timm', 'pandas'} & set(sys.modules); assert not heavy, heavy"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert len(rows) == 42
-    header = "grid,suite,model,budget,n_pre,iterations,n_post,steps,block_passes,macs,sampler,reuse,allocation,seed"
-    assert result.stdout.startswith(header)
-    for row in rows:
+    assert len(rows) == len(get_cells("all", DIGITS, Selection()))
+    assert tuple(rows[0]) == ("grid", *CELL_COLUMNS)
+    for row in (r for r in rows if r["measure"] != "footprint"):
         spent = (int(row["n_pre"]) + int(row["iterations"]) + int(row["n_post"])) * int(row["steps"])
         assert spent == int(row["block_passes"]) <= int(row["budget"])
 

@@ -11,14 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from bench.grids import Selection, get_cells
+from bench.grids import get_cells
 from bench.run_grid import main
+from bench.selection import Selection
 from bench.store import Store
 from bench.suites import get_suite
 from bench.trainer import train_together
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL = ["--budget", "140", "--samples", "40", "--train-steps", "45", "--device", "cpu", "--workers", "2"]
+SMALL = [
+    "--budget",
+    "140",
+    "--samples",
+    "40",
+    "--train-steps",
+    "45",
+    "--device",
+    "cpu",
+    "--workers",
+    "2",
+    "--seeds",
+    "0",
+]
 
 
 def run_grid(*arguments, check=True):
@@ -66,12 +80,12 @@ def test_killed_in_training_and_in_the_grid_it_ends_with_the_same_bits(tmp_path)
     kill_when(checkpointed, *flags, killed)
     assert not list(killed.glob("digits/training/dit*.json"))  # DiT was in the middle of its training
     kill_when(lambda: len(list(killed.glob("digits/records/*.json"))) >= 2, *flags, killed)
-    assert 2 <= len(list(killed.glob("digits/records/*.json"))) < 14
+    assert 2 <= len(list(killed.glob("digits/records/*.json"))) < 28
     kept = {path: path.stat().st_mtime_ns for path in killed.glob("digits/records/*.json")}
     run_grid(*flags, killed)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())  # what was done is not done again
     assert outcome(killed) == outcome(whole)
-    assert len(outcome(whole)[0]) == 14
+    assert len(outcome(whole)[0]) == 28  # 14 of quality, 14 of images
 
     started = {path: path.stat().st_mtime_ns for path in whole.glob("digits/records/*.json")}
     again = run_grid(*flags, whole)
@@ -92,6 +106,7 @@ def test_killed_in_training_and_in_the_grid_it_ends_with_the_same_bits(tmp_path)
         (["--sampels", "9"], "--sampels"),
         (["--device", "abacus"], "--device abacus"),
         (["--device", "meta"], "--device meta"),
+        (["--only", "xyz"], "--only xyz: no cell of grid smoothing"),
         (["--models", "unet"], "unknown model 'unet'"),
     ],
 )
@@ -121,7 +136,7 @@ def with_checkpoints(tmp_path, cpu):
     """A results folder with trained twins and no records; and the cells' runs."""
     store = Store(tmp_path / "results", "digits")
     suite = get_suite("digits")
-    grid = get_cells("smoothing", suite, Selection(budgets=(140,), samples=40, train_steps=1))
+    grid = get_cells("smoothing", suite, Selection(budgets=(140,), samples=40, train_steps=1, seeds=(0,)))
     runs = list(dict.fromkeys(cell.run for cell in grid))
     train_together(runs, store, cpu)
     return store, runs
@@ -146,7 +161,18 @@ def test_a_damaged_checkpoint_is_one_line_and_status_2(damage, with_checkpoints,
         path.write_text(json.dumps(meta))
         complaint = "its config.hidden_size is 128, expected 64"
     before = listing(tmp_path)
-    flags = ["--budget", "140", "--samples", "40", "--train-steps", "1", "--results", tmp_path / "results"]
+    flags = [
+        "--budget",
+        "140",
+        "--samples",
+        "40",
+        "--train-steps",
+        "1",
+        "--seeds",
+        "0",
+        "--results",
+        tmp_path / "results",
+    ]
     result = run_grid(*flags, check=False)
     assert result.returncode == 2
     assert complaint in result.stderr
@@ -157,7 +183,18 @@ def test_a_damaged_checkpoint_is_one_line_and_status_2(damage, with_checkpoints,
 def test_kept_records_are_not_made_old_by_training_their_lost_weights_again(with_checkpoints, tmp_path):
     store, runs = with_checkpoints
     shutil.rmtree(store.root / "checkpoints")
-    flags = ["--budget", "140", "--samples", "40", "--train-steps", "1", "--results", tmp_path / "results"]
+    flags = [
+        "--budget",
+        "140",
+        "--samples",
+        "40",
+        "--train-steps",
+        "1",
+        "--seeds",
+        "0",
+        "--results",
+        tmp_path / "results",
+    ]
     before = listing(tmp_path)
     result = run_grid(*flags, check=False)
     assert result.returncode == 2
@@ -166,12 +203,14 @@ def test_kept_records_are_not_made_old_by_training_their_lost_weights_again(with
     assert listing(tmp_path) == before
 
 
-def test_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys):
-    assert main(["--dry-run", "--results", str(tmp_path / "results")]) == 0
-    printed = capsys.readouterr().out
-    assert "train     dit-" in printed
-    assert "train     fpdm-" in printed
-    assert printed.endswith("42 of 42 cells to evaluate\n")
+def test_the_plan_says_what_is_missing_and_how_long_it_takes_and_writes_nothing(tmp_path, capsys):
+    assert main(["--plan", "--grid", "all", "--workers", "2", "--results", str(tmp_path / "results")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("train     ") for line in lines) == 16
+    assert "train     dit 28 blocks, seed 0: 100 s  [dit-100s-seed0-" in lines[0]
+    assert sum(line.startswith("evaluate  ") for line in lines) == 493
+    assert "16 runs to train, 27 min; 493 of 493 cells to evaluate, about " in lines[-1]
+    assert "(assumed)" in lines[-1]
     assert not (tmp_path / "results").exists()
 
 

@@ -15,7 +15,7 @@ from bench.clock import TrainingClock
 from bench.data import load_dataset
 from bench.data.batches import BatchSource, batch_indices
 from bench.errors import BadInputError
-from bench.grids import Selection, training_run
+from bench.selection import Selection, training_run
 from bench.trainer import Trainer, train_together
 from models.autoencoder import PixelAutoencoder
 

@@ -6,6 +6,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 
 from models.allocation import affordable_steps, constant
 from models.autoencoder import PixelAutoencoder
+from models.fixed_point import FixedCount
 from models.objective import diffusion_loss
 from models.sampling import UPDATES, Guidance, SampleNoise, make_schedule, sample
 from models.schedule import (
@@ -73,7 +74,7 @@ def test_a_perfect_denoiser_recovers_the_data_at_any_step_count(sampler, steps):
     oracle = Oracle(x0)
     out = sample(oracle, SCHEDULE, schedule, torch.zeros(2, dtype=torch.long), noise(2), sampler=sampler)
     torch.testing.assert_close(out, x0, rtol=0, atol=1e-3)
-    assert [call[1] for call in oracle.calls] == [3] * steps
+    assert [call[1] for call in oracle.calls] == [FixedCount(3)] * steps
 
 
 def noise(batch, seed=0, offset=0):

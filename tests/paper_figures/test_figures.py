@@ -1,80 +1,68 @@
 import math
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from bench.errors import BadInputError
-from bench.grids import GRIDS, Selection, get_cells
-from bench.store import Record, Store, write_json
+from bench.grids import GRIDS, get_cells
+from bench.selection import Selection
+from bench.store import Record, Store
 from bench.suites import get_suite
 from paper_figures import fig4_smoothing, fig6a_reuse, published
 from paper_figures.gather import Evidence, over_seeds
 from paper_figures.make_all import drawables, main
 
 
-def fid_of(cell):
-    """A made-up quality whose best schedule is known: k = 5 at every budget, DiT worse."""
-    if cell.run.model == "dit":
-        return 4.0 * 140 / cell.budget + cell.seed
-    cold = 0.0 if cell.reuse else 2.0 / cell.iterations
-    return 1.0 + 0.1 * math.log(cell.iterations / 5) ** 2 + 0.5 * cell.seed + cold
-
-
-def write_records(results, grid="smoothing", skip=(), seeds=(0,), hardware="abacus", **inputs):
-    store = Store(results, "digits")
-    cells = get_cells(grid, get_suite("digits"), Selection(seeds=seeds))
-    for run in {cell.run for cell in cells}:
-        write_json(store.training_path(run), {"digest": "d" + run.model, "status": "done", "step": 9, "elapsed_s": 9.0})
-    for cell in cells:
-        if (cell.run.model, cell.budget, cell.iterations) in skip:
-            continue
-        store.write(
-            Record(
-                key=cell.key,
-                status="done",
-                reason="",
-                cell=cell.row() | {"protocol": asdict(cell.protocol)},
-                inputs={"checkpoint": "d" + cell.run.model, "reference": "r", "extractor": "e"} | inputs,
-                metrics={"fid": fid_of(cell), "kid": 0.01, "kid_subset_std": 0.001},
-                timing={"images_per_s": 10.0, "latency_s": 0.1, "threads": 1, "workers": 2},
-                environment={"hardware": hardware},
-            )
-        )
-    return Evidence("digits", grid, cells, store, "command")
-
-
-def test_summary_finds_the_best_schedule_and_sets_the_published_value_beside_it(tmp_path):
+def test_summary_finds_the_best_schedule_and_sets_the_published_value_beside_it(tmp_path, write_records):
     table = fig4_smoothing.summary(write_records(tmp_path).frame)
     assert table.budget.tolist() == [140, 280, 560]
     assert table.iterations.tolist() == [5, 5, 5]
     assert table.ratio.tolist() == pytest.approx([0.25, 0.5, 1.0])
+    assert set(table.verdict) == {"one replicate, noise unknown"}
     assert table.published_ratio.tolist() == pytest.approx([85.8 / 148.0, 43.3 / 80.9, 26.1 / 37.9])
 
 
-def test_seeds_are_averaged_and_their_range_kept(tmp_path):
+def test_replicates_are_averaged_with_their_interval(tmp_path, write_records):
+    """Mean of 1, 1.5, 2, deviation 0.5: half of the interval is 4.3027 x 0.5 / sqrt(3)."""
     rows = over_seeds(write_records(tmp_path, seeds=(0, 1, 2)).frame)
     best = rows[(rows.model == "fpdm") & (rows.iterations == 5) & (rows.budget == 280)].iloc[0]
-    assert (best.fd, best.fd_low, best.fd_high, best.seeds) == (1.5, 1.0, 2.0, 3)
+    assert (best.fd, best.seeds, best.train_seeds) == (1.5, 3, 3)
+    assert best.fd_high - best.fd == best.fd - best.fd_low == pytest.approx(4.3027 * 0.5 / 3**0.5, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("dit", "fpdm", "verdict"),
-    [
-        ((3.0, 4.0, 2), (1.0, 2.0, 2), "FPDM better"),
-        ((1.0, 2.0, 2), (3.0, 4.0, 2), "DiT better"),
-        ((1.0, 3.0, 2), (2.0, 4.0, 2), "inconclusive"),
-        ((1.0, 1.0, 1), (2.0, 2.0, 1), "one seed, noise unknown"),
-    ],
-)
-def test_verdicts(dit, fpdm, verdict):
-    columns = ["fd_low", "fd_high", "seeds"]
-    assert fig4_smoothing._verdict(pd.Series(dit, columns), pd.Series(fpdm, columns)) == verdict
+@pytest.mark.parametrize(("dit", "verdict"), [(9.0, "FPDM better"), (0.1, "DiT better"), (1.45, "inconclusive")])
+def test_verdicts(tmp_path, write_records, dit, verdict):
+    def fid(cell):
+        return dit if cell.run.model == "dit" else 1.0 + abs(cell.iterations - 5) + 0.5 * cell.seed
+
+    table = fig4_smoothing.summary(write_records(tmp_path, seeds=(0, 1, 2), fid=fid).frame)
+    assert set(table.verdict) == {verdict}
+    assert table.iterations.tolist() == [5, 5, 5]
 
 
-def test_times_of_different_machines_are_not_merged(tmp_path):
+def test_a_diverged_cell_is_a_result(tmp_path, write_records):
+    evidence = write_records(tmp_path)
+    cell = next(c for c in evidence.cells if c.measure == "quality" and c.iterations == 5)
+    record = evidence.store.read(cell)
+    evidence.store.write(Record(**{**vars(record), "status": "diverged", "metrics": {}, "timing": {}}))
+    evidence = Evidence("digits", "smoothing", evidence.cells, evidence.store, "command")
+    assert not evidence.absent
+    assert evidence.frame.set_index("key").fid[cell.key] == math.inf
+    assert fig4_smoothing.draw(evidence)
+
+
+def test_images_of_another_making_are_refused(tmp_path, write_records):
+    evidence = write_records(tmp_path)
+    (cell, images), *_ = evidence.images(model="dit")
+    assert images.shape == (10, 1, 8, 8)
+    evidence.store.write_images(cell, images[::-1])
+    with pytest.raises(BadInputError, match="not those of their record"):
+        evidence.images(model="dit")
+
+
+def test_times_of_different_machines_are_not_merged(tmp_path, write_records):
     evidence = write_records(tmp_path)
     assert evidence.frame.images_per_s.eq(10).all()
     assert "abacus; 1 thread(s) a cell, 2 cell(s) side by side" in evidence.timing_caption
@@ -86,50 +74,52 @@ def test_times_of_different_machines_are_not_merged(tmp_path):
     assert mixed.frame.fid.notna().all()
 
 
-def test_other_selections_are_drawn_beside_the_default_one(tmp_path):
+def test_other_selections_are_drawn_beside_the_default_one(tmp_path, write_records):
     evidence = write_records(tmp_path)
-    main(["--results", str(tmp_path)])
+    main(["--results", str(tmp_path), "--seeds", "0"])
     default = evidence.path("figures", "fig4_smoothing.png").read_bytes()
-    main(["--results", str(tmp_path), "--budget", "280"])
+    main(["--results", str(tmp_path), "--seeds", "0", "--budget", "280"])
     assert evidence.path("figures", "fig4_smoothing.png").read_bytes() == default
     assert (tmp_path / "digits/figures/budget-280/fig4_smoothing.png").exists()
 
 
-def test_figures_and_tables_are_drawn_and_drawn_alike_again(tmp_path, capsys):
+def test_figures_and_tables_are_drawn_and_drawn_alike_again(tmp_path, capsys, write_records):
     evidence = write_records(tmp_path)
-    assert main(["--results", str(tmp_path), "--print-table"]) == 0
+    assert main(["--results", str(tmp_path), "--seeds", "0", "--print-table"]) == 0
     assert "| block passes" in capsys.readouterr().out.replace("   block", " block")
     paths = [evidence.path("figures", f"fig4_smoothing.{kind}") for kind in ("png", "pdf")]
     paths += [evidence.path("tables", name) for name in ("smoothing.md", "smoothing.csv", "smoothing_best.md")]
     first = [path.read_bytes() for path in paths]
     assert all(len(content) > 200 for content in first)
     assert len(pd.read_csv(paths[3])) == 42
-    main(["--results", str(tmp_path)])
+    main(["--results", str(tmp_path), "--seeds", "0"])
     assert [path.read_bytes() for path in paths] == first
 
 
-def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path, capsys):
-    write_records(tmp_path, skip={("fpdm", 280, 6)})
-    assert main(["--results", str(tmp_path)]) == 0
+def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path, capsys, write_records):
+    write_records(tmp_path, skip=lambda c: (c.budget, c.iterations) == (280, 6))
+    assert main(["--results", str(tmp_path), "--seeds", "0"]) == 0
     printed = capsys.readouterr().out
-    assert "1 of 42 cells missing (fpdm at 280 passes, 6 iterations, seed 0: no record)" in printed
-    assert f"python bench/run_grid.py --grid smoothing --results {tmp_path}" in printed
+    command = f"python bench/run_grid.py --grid smoothing --results {tmp_path} --seeds 0"
+    assert f"smoothing: 1 of 56 cells missing. Made by: {command}\n" in printed
+    line = "quality of fpdm 1+k+1, stochastic N=6 M=6, seed 0: 280 passes, 6 iterations x 35 steps, ddpm, 750 samples of seed 0"
+    assert f"  {line}: no record. Made by: {command} --only " in printed
     assert "fig4_smoothing.png" in printed  # the rest is drawn
 
 
-def test_without_records_nothing_is_drawn_nor_left(tmp_path, capsys):
+def test_without_records_nothing_is_drawn_nor_left(tmp_path, capsys, write_records):
     assert main(["--results", str(tmp_path / "none")]) == 0
-    assert "42 of 42 cells missing" in capsys.readouterr().out
+    assert "56 of 56 cells missing" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
 
 
-def test_records_of_earlier_weights_are_missing(tmp_path):
+def test_records_of_earlier_weights_are_missing(tmp_path, write_records):
     evidence = write_records(tmp_path, checkpoint="older")
     assert len(evidence.absent) == 42
     assert evidence.frame.empty
 
 
-def test_different_references_are_refused(tmp_path):
+def test_different_references_are_refused(tmp_path, write_records):
     evidence = write_records(tmp_path)
     cell = evidence.cells[3]
     record = evidence.store.read(cell)
@@ -138,7 +128,7 @@ def test_different_references_are_refused(tmp_path):
         _ = evidence.frame
 
 
-def test_a_damaged_record_is_named(tmp_path):
+def test_a_damaged_record_is_named(tmp_path, write_records):
     evidence = write_records(tmp_path)
     path = evidence.store.record_path(evidence.cells[0])
     path.write_text(path.read_text()[:50])
@@ -171,22 +161,21 @@ def test_kept_results_are_complete_clean_and_of_one_machine():
     assert kept.fpdm_fd.tolist() == pytest.approx(drawn.fpdm_fd.tolist(), rel=1e-5)
 
 
-def test_reuse_is_set_against_its_absence(tmp_path):
+def test_reuse_is_set_against_its_absence(tmp_path, write_records):
     evidence = write_records(tmp_path, grid="reuse")
-    assert len(evidence.cells) == 78
-    table = fig6a_reuse.pairs(over_seeds(evidence.frame))
-    assert len(table) == 39
-    five = table[(table.iterations == 5) & (table.budget == 280)].iloc[0]
+    assert len(evidence.cells) == 26
+    table = fig6a_reuse.pairs(evidence.frame)
+    assert len(table) == 13
+    five = table[table.iterations == 5].iloc[0]
     assert (five.with_reuse, five.without_reuse) == pytest.approx((1.0, 1.4))
-    assert five.reduction == pytest.approx(1 - 1 / 1.4)
+    assert five.ratio == pytest.approx(1 / 1.4)
     assert {path.name for path in fig6a_reuse.draw(evidence)} == {
-        "fig6a_reuse.png", "fig6a_reuse.pdf", "reuse.csv", "reuse.md"
+        "fig6a_reuse.png", "fig6a_reuse.pdf", "reuse.csv", "reuse.md", "reuse.tex"
     }  # fmt: skip
 
 
 def test_every_grid_is_drawn():
-    assert {module.TITLE for module in drawables()} >= {"Figure 4: timestep smoothing", "Figure 6a: reusing solutions"}
-    assert {module.GRID for module in drawables()} == set(GRIDS)
+    assert {module.GRID for module in drawables()} == {*GRIDS, "all"}
 
 
 def test_published_tables_have_the_shape_of_the_paper_and_agree_where_they_repeat_each_other():

@@ -1,0 +1,66 @@
+"""What is missing and how long it will take, before anything starts. No torch."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from bench.cells import AnyCell, TrainingRun
+from bench.store import Store
+
+ASSUMED_MACS_PER_S = 25e9  # of one worker at digits size on an AMD EPYC core; used where no record tells better
+
+
+def needed_runs(cells: Iterable[AnyCell]) -> list[TrainingRun]:
+    """The training runs that cells take their weights from, each once."""
+    return list(dict.fromkeys(cell.run for cell in cells if cell.run is not None))
+
+
+def untrained(store: Store, runs: Iterable[TrainingRun]) -> list[TrainingRun]:
+    """The runs whose training has not ended, or whose weights are not here."""
+    return [run for run in runs if store.read_training(run) is None or not store.has_weights(run)]
+
+
+def measured_macs_per_s(store: Store, cells: Iterable[AnyCell]) -> float | None:
+    """Median MACs per second of one worker, over the records that are there; None without any."""
+    rates = []
+    for cell in cells:
+        record = store.read(cell)
+        if record is not None and record.status == "done" and record.timing.get("total_s"):
+            rates.append(cell.work / record.timing["total_s"])
+    return statistics.median(rates) if rates else None
+
+
+def duration(seconds: float) -> str:
+    """`7 min`, or `45 s` below two minutes, or `3.5 h` from two hours on."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def plan(store: Store, cells: Sequence[AnyCell], todo: Sequence[AnyCell], workers: int) -> list[str]:
+    """Lines for people: the runs and cells that are missing, each with its estimated time, and the sum.
+
+    Args:
+        store: what is there.
+        cells: the whole grid.
+        todo: those without a record.
+        workers: cells that will be evaluated side by side.
+    """
+    lines, training_s, evaluation_s = [], 0.0, 0.0
+    runs = untrained(store, needed_runs(todo))
+    for run in runs:
+        known = run.steps is None
+        training_s += run.recipe.seconds if known else 0
+        lines.append(f"train     {run.description}: {run.budget_text}{'' if known else ', time unknown'}  [{run.name}]")
+    measured = measured_macs_per_s(store, cells)
+    rate = measured or ASSUMED_MACS_PER_S
+    for cell in todo:
+        seconds = cell.work / rate
+        evaluation_s += seconds / workers
+        lines.append(f"evaluate  {cell}: {duration(seconds)}  [{cell.key}]")
+    source = "as the records here" if measured else "assumed"
+    lines.append(
+        f"{len(runs)} runs to train, {duration(training_s)}; {len(todo)} of {len(cells)} cells to evaluate, about "
+        f"{duration(evaluation_s)} with {workers} worker(s) at {rate / 1e9:.0f} GMAC/s each ({source}); in all about "
+        f"{duration(training_s + evaluation_s)}"
+    )
+    return lines

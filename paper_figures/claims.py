@@ -1,0 +1,86 @@
+"""The claims ledger: each statement of the paper, what the records say, and a verdict by rule (claim_rules.py)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from paper_figures import claim_rules as rules
+from paper_figures.claim_rules import Finding, UntestedError
+from paper_figures.gather import Evidence
+from paper_figures.intervals import Verdict
+
+GRID = "all"
+TITLE = "Claims"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the paper, where it stands, the published numbers, and the rule that tests it."""
+
+    statement: str
+    section: str
+    published: str
+    rule: Callable[[Evidence], Finding]
+
+
+CLAIMS = (
+    Claim("FPDM has 87% fewer parameters than DiT", "Abstract, Sec. 4.3", "674M to 86M", rules.parameters),
+    Claim("Training takes 60% less memory", "Abstract, Table 1", "25.2 to 10.2 GB at batch 64", rules.memory),
+    Claim("FPDM is better at 140 block passes", "Table 1", "85.8/148.0 DDPM, 33.9/110.0 DDIM", rules.better_at(140)),
+    Claim("FPDM is better at 280 block passes", "Table 1", "43.3/80.9 DDPM, 22.4/35.2 DDIM", rules.better_at(280)),
+    Claim("Comparable at 560 block passes", "Table 1", "26.1/37.9 DDPM, 19.6/16.5 DDIM", rules.comparable_at_560),
+    Claim("At 560, better with DDPM but not with DDIM", "Sec. 4.3", "0.69 and 1.19 times DiT", rules.ddpm_but_not_ddim),
+    Claim("Above 560 block passes, DiT is better", "Sec. 4.3, 5.6", "no numbers", rules.beyond_560),
+    Claim("Better on every dataset at 280", "Table 2", "0.17 to 0.54 times DiT", rules.other_datasets),
+    Claim("The optimum lies at 4 to 8 iterations at 280", "Sec. 5.1, Fig. 4", "figure", rules.optimum),
+    Claim("Slightly worse than DiT at 26 iterations", "Fig. 4", "figure", rules.worse_at_equal_iterations),
+    Claim("Increasing is better than constant, constant than decreasing", "Sec. 5.2, Table 5",
+          "44.8 < 45.8 < 46.3 at 5 iterations", rules.allocation),
+    Claim("Reuse helps at few iterations, negligibly at many", "Sec. 5.3, Fig. 6a", "figure", rules.reuse),
+    Claim("Reuse lowers residuals but at the noisiest steps", "Sec. 5.3, Fig. 6c", "figure", rules.reuse_by_timestep),
+    Claim("At least one pre/post layer is always better than none", "Sec. 5.4, Fig. 7", "figure", rules.one_layer),
+    Claim("One layer is best at small budgets, 2 or 4 at large", "Sec. 5.4, Fig. 7", "figure", rules.layers_and_budget),
+    Claim("M = N of 3 to 6 is best, 24 harmful", "Sec. 5.5, Table 3", "43.0, 43.2, 61.5, 567.6", rules.unrolling),
+    Claim("1-step JFB fails", "Sec. 5.5, Table 4", "567.6 against 43.2", rules.jfb_fails),
+    Claim("Multi-step JFB is better than JFB", "Sec. 5.5, Table 4", "48.2 against 567.6", rules.multi_step_helps),
+    Claim("Stochastic JFB is better", "Sec. 5.5, Table 4", "43.2/48.2 and 61.5/79.9", rules.stochastic_helps_more),
+    Claim("Cost is proportional to block passes, injections negligible", "Sec. 4.2", "no numbers", rules.cost),
+    Claim("The gain is orthogonal to the sampler", "Sec. 4.3", "DDPM and DDIM", rules.orthogonal),
+)  # fmt: skip
+
+
+def judge(claim: Claim, evidence: Evidence) -> Finding:
+    """A claim's finding; `not tested` with the reason where the records do not suffice."""
+    try:
+        return claim.rule(evidence)
+    except UntestedError as reason:
+        return Finding(Verdict.UNTESTED, f"needs {reason}" if not str(reason).startswith("no ") else str(reason))
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write claims.md."""
+    findings = [(claim, judge(claim, evidence)) for claim in CLAIMS]
+    counts = {verdict: sum(f.verdict is verdict for _, f in findings) for verdict in Verdict}
+    lines = [
+        f"# Claims of the paper, tested on `{evidence.suite}`",
+        "",
+        ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
+        "",
+        evidence.caption + ".",
+        "",
+        "Ratios are of Fréchet distances (below 1: the first is better), with 95% intervals over replicates. The rules "
+        "are code, fixed before the numbers came in (`paper_figures/claim_rules.py`); an interval that contains its "
+        "bound is inconclusive. Configurations that were trained once are lent the twin's spread over training seeds.",
+        "",
+        "| claim | where | published | measured | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for claim, finding in findings:
+        where, rule = claim.section, (claim.rule.__doc__ or "").rstrip(".")
+        lines.append(
+            f"| {claim.statement} | {where} | {claim.published} | {finding.measured}. *Rule: {rule}.* | "
+            f"**{finding.verdict}** |"
+        )
+    path = evidence.path("", "claims.md")
+    path.write_text("\n".join(lines) + "\n")
+    return [path]

@@ -1,0 +1,117 @@
+"""Means, ratios and their 95% intervals over replicates, and what they allow to be said.
+
+Student's t on the replicates: of the values for a mean, of paired logarithms for a ratio (replicate r of either side
+has the same sampling noise and, for the twins, the same training seed). A configuration that was trained once has no
+spread over training seeds of its own and is lent the twin's. An interval of a ratio that contains 1 is inconclusive.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+LEVEL = 0.95
+
+
+class Verdict(StrEnum):
+    """What the records say of a claim."""
+
+    CONFIRMED = "confirmed"
+    CONTRADICTED = "contradicted"
+    INCONCLUSIVE = "inconclusive"
+    UNTESTED = "not tested"
+
+
+def half_width(values: np.ndarray, extra_variance: float = 0.0) -> float:
+    """Half of the interval of the mean of independent values; NaN for fewer than two.
+
+    `extra_variance` is added to the variance of the mean.
+    """
+    n = len(values)
+    if n < 2:
+        return math.nan
+    return float(student.ppf((1 + LEVEL) / 2, n - 1) * math.sqrt(values.var(ddof=1) / n + extra_variance))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """An estimated ratio with its interval; `low` and `high` are NaN with fewer than two replicates."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if math.isnan(self.low):
+            return f"{self.estimate:.2f} (one replicate)"
+        return f"{self.estimate:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def ratio(a: pd.Series, b: pd.Series, extra_variance: float = 0.0) -> Ratio:
+    """a / b, paired by their index (the seed). Infinite values (diverged) win over any interval.
+
+    Raises:
+        ValueError: no index in common.
+    """
+    a, b = a.align(b, join="inner")
+    if a.empty:
+        raise ValueError("the two sides have no replicate in common")
+    if np.isinf(a).any() or np.isinf(b).any():
+        worst = math.inf if np.isinf(a).any() and not np.isinf(b).any() else math.nan
+        worst = 0.0 if np.isinf(b).any() and not np.isinf(a).any() else worst
+        return Ratio(worst, worst, worst)
+    logs = np.log(a.to_numpy(float)) - np.log(b.to_numpy(float))
+    center, half = float(logs.mean()), half_width(logs, extra_variance)
+    return Ratio(math.exp(center), math.exp(center - half), math.exp(center + half))
+
+
+def below(value: Ratio, bound: float = 1.0) -> Verdict:
+    """Whether the ratio is below the bound, interval and all."""
+    if value.high < bound:
+        return Verdict.CONFIRMED
+    return Verdict.CONTRADICTED if value.low > bound else Verdict.INCONCLUSIVE
+
+
+def above(value: Ratio, bound: float = 1.0) -> Verdict:
+    """Whether the ratio is above the bound, interval and all."""
+    if value.low > bound:
+        return Verdict.CONFIRMED
+    return Verdict.CONTRADICTED if value.high < bound else Verdict.INCONCLUSIVE
+
+
+def within(value: Ratio, factor: float) -> Verdict:
+    """Whether the ratio is between 1 / factor and factor, interval and all."""
+    if value.low > 1 / factor and value.high < factor:
+        return Verdict.CONFIRMED
+    return Verdict.CONTRADICTED if value.low > factor or value.high < 1 / factor else Verdict.INCONCLUSIVE
+
+
+def both(*verdicts: Verdict) -> Verdict:
+    """A statement that needs all of its parts: one contradicted part contradicts it, all confirmed ones confirm it."""
+    if not verdicts or Verdict.UNTESTED in verdicts:
+        return Verdict.UNTESTED
+    if Verdict.CONTRADICTED in verdicts:
+        return Verdict.CONTRADICTED
+    return Verdict.CONFIRMED if set(verdicts) == {Verdict.CONFIRMED} else Verdict.INCONCLUSIVE
+
+
+def by_seed(frame: pd.DataFrame, column: str = "fid") -> pd.Series:
+    """One value a replicate: the geometric mean over the frame's other cells of that seed."""
+    return frame[column].astype(float).map(np.log).groupby(frame.seed).mean().map(np.exp)
+
+
+def best(frame: pd.DataFrame, column: str = "fid") -> pd.Series:
+    """One value a replicate, at the iterations that are best in the other replicates (its own, if there is no other).
+
+    Choosing a schedule on the samples that then score it would flatter whoever has more schedules to choose from.
+    """
+    table = frame.pivot_table(index="seed", columns="iterations", values=column)
+    logs = table.map(np.log)
+    chosen = {}
+    for seed in table.index:
+        others = logs.drop(index=seed) if len(table) > 1 else logs
+        chosen[seed] = table.loc[seed, others.mean().idxmin()]
+    return pd.Series(chosen, name=column)
