@@ -37,6 +37,8 @@ class Unroll:
     def __call__(self, f: Function, z0: Tensor) -> Solution:
         with torch.no_grad():
             start = FixedCount(self.without_grad)(f, z0).z
+        # Autocast keeps the low-precision weights it made without a graph, and would use them below: no gradients then.
+        torch.clear_autocast_cache()
         solution = FixedCount(self.with_grad)(f, start.detach())
         return Solution(solution.z, solution.evaluations + self.without_grad, None, solution.status)
 

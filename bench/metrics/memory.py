@@ -119,10 +119,10 @@ def training_memory(config: ModelConfig, batch_size: int, unroll: Unroll, precis
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     with torch.device("meta"), StorageMeter() as meter:
         model = build(config).train()
-        *moments, ema = ([torch.empty_like(p) for p in model.parameters()] for _ in range(3))
+        moments, ema = ([torch.empty_like(p) for p in [*model.parameters()] * copies] for copies in (2, 1))
         _loss(model, config, batch_size, unroll, PRECISIONS[precision]).backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    counted = (model.parameters(), gradients, sum(moments, []), ema)
+    counted = (model.parameters(), gradients, moments, ema)
     size, gradients_size, moments_size, ema_size = (sum(v.nbytes for v in tensors) for tensors in counted)
     activations_size = meter.peak - size - moments_size - ema_size
     return TrainingMemory(size, gradients_size, moments_size, ema_size, activations_size, meter.peak)

@@ -128,6 +128,17 @@ def test_unrolled_gradient_equals_finite_differences():
         assert gradient[row, column] == pytest.approx(float(above - below) / 2e-6, rel=1e-5, abs=1e-9)
 
 
+def test_mixed_precision_gradients_reach_every_weight_of_the_implicit_layer():
+    """Autocast's cache of weights made without a graph must not be used by the iterations with one."""
+    model = small("fpdm")
+    x, t, y = inputs()
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction, _ = model(x, t, y, iterations=Unroll(2, 2))
+    prediction.float().square().mean().backward()
+    without = [name for name, p in model.implicit.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not without
+
+
 def test_iterations_without_gradient_build_no_graph():
     model = small("fpdm")
     x, t, y = inputs()
