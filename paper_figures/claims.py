@@ -57,8 +57,8 @@ def judge(claim: Claim, evidence: Evidence) -> Finding:
         return Finding(Verdict.UNTESTED, f"needs {reason}" if not str(reason).startswith("no ") else str(reason))
 
 
-def draw(evidence: Evidence) -> list[Path]:
-    """Write claims.md."""
+def ledger(evidence: Evidence) -> str:
+    """Every claim with its numbers and verdict, as Markdown."""
     findings = [(claim, judge(claim, evidence)) for claim in CLAIMS]
     counts = {verdict: sum(f.verdict is verdict for _, f in findings) for verdict in Verdict}
     lines = [
@@ -81,6 +81,11 @@ def draw(evidence: Evidence) -> list[Path]:
             f"| {claim.statement} | {where} | {claim.published} | {finding.measured}. *Rule: {rule}.* | "
             f"**{finding.verdict}** |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write claims.md."""
     path = evidence.path("", "claims.md")
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text(ledger(evidence))
     return [path]

@@ -26,12 +26,12 @@ class Verdict(StrEnum):
 
 
 def half_width(values: np.ndarray, extra_variance: float = 0.0) -> float:
-    """Half of the interval of the mean of independent values; NaN for fewer than two.
+    """Half of the interval of the mean of independent values; NaN for fewer than two, or where one is infinite.
 
     `extra_variance` is added to the variance of the mean.
     """
     n = len(values)
-    if n < 2:
+    if n < 2 or not np.isfinite(values).all():
         return math.nan
     return float(student.ppf((1 + LEVEL) / 2, n - 1) * math.sqrt(values.var(ddof=1) / n + extra_variance))
 

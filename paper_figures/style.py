@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def iteration_axes(axis: "Axes") -> None:
 
 def curve(axis: "Axes", x: "pd.Series", rows: "pd.DataFrame", **look: object) -> None:
     """FD of `rows` (of `gather.over_seeds`) against x, with bars where there is an interval."""
+    finite = np.isfinite(rows.fd.to_numpy())  # a diverged cell has no place on the axis
+    x, rows = x[finite], rows[finite]
     bars = None if rows.fd_half.isna().all() else rows.fd_half.to_numpy()
     axis.errorbar(x, rows.fd, yerr=bars, capsize=1.5, elinewidth=0.8, **look)  # type: ignore[arg-type]
 

@@ -57,7 +57,7 @@ def measured(cell, store, fid):
 
 
 def make_records(
-    results, grid="smoothing", skip=lambda cell: False, seeds=(0,), hardware="abacus", fid=fid_of, **inputs
+    results, grid="smoothing", skip=lambda cell: False, seeds=(0, 1, 2), hardware="abacus", fid=fid_of, **inputs
 ):
     """Write a record for every cell of a grid but those that `skip`; returns the evidence."""
     store = Store(results, "digits")

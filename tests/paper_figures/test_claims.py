@@ -1,0 +1,157 @@
+"""Rules fixed before the numbers: planted results whose verdict is known, both ways and undecided."""
+
+import math
+
+import pytest
+
+from bench.store import Record
+from paper_figures import published
+from paper_figures.claims import CLAIMS, draw, judge
+from paper_figures.gather import Evidence
+from paper_figures.intervals import Verdict
+
+C, X, I, U = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.UNTESTED  # noqa: E741
+NOISE = (0.97, 1.0, 1.03)  # what replicates differ by
+
+
+def paper(cell):
+    """Results as the paper has them, in its own words: every rule should confirm them."""
+    run, k = cell.run, cell.iterations
+    noise = NOISE[cell.seed]
+    table1 = published.TABLE1_FID[cell.budget, run.model]["ddpm" if cell.sampler == "ddpm" else "ddim"]
+    if run.model == "dit":
+        return noise * table1
+    level = table1 * (1.0 if cell.budget == 560 else 0.7)  # of the best schedule
+    fid = level * (1 + 0.4 * math.log(k / 6) ** 2)
+    if k == 26:
+        fid = 1.1 * published.TABLE1_FID[cell.budget, "dit"]["ddpm"]
+    if not cell.reuse:
+        fid *= {1: 3.0, 2: 2.0, 3: 1.5}.get(k, 1.01)
+    fid *= {"increasing": 0.9, "decreasing": 1.1}.get(cell.allocation, 1.0)
+    layers = run.config.n_pre
+    fid *= {0: 3.0, 1: 1.0, 2: 1.6, 4: 2.2}[layers] if cell.budget < 560 else {0: 3.0, 1: 1.0, 2: 0.6, 4: 0.7}[layers]
+    recipe = run.recipe
+    fid *= {"jfb": 10.0, "multi-step": 1.6, "stochastic": 1.0}[recipe.unroll]
+    fid *= {3: 1.0, 6: 1.0, 12: 1.5, 24: 10.0}[recipe.n_max]
+    return noise * fid
+
+
+def flat(cell):
+    """Everything alike: differences are noise, of no consistent sign."""
+    return NOISE[(cell.seed + cell.iterations + 2 * (cell.run.model == "dit")) % 3]
+
+
+def opposite(cell):
+    """The paper's ranking upside down."""
+    return 1e4 / paper(cell) * NOISE[cell.seed] ** 2
+
+
+def behind(cell):
+    """FPDM three times as far from the data as DiT."""
+    return NOISE[cell.seed] * (1.0 if cell.run.model == "dit" else 3.0)
+
+
+@pytest.fixture(scope="module")
+def evidences(tmp_path_factory, write_records):
+    return {
+        fid.__name__: write_records(tmp_path_factory.mktemp(fid.__name__), "all", seeds=(0, 1, 2), fid=fid)
+        for fid in (paper, flat, opposite, behind)
+    }
+
+
+def finding(statement, evidence):
+    (claim,) = [claim for claim in CLAIMS if claim.statement.startswith(statement)]
+    return judge(claim, evidence)
+
+
+@pytest.mark.parametrize(
+    ("statement", "verdicts"),
+    [
+        ("FPDM is better at 140", (C, I, C)),  # upside down, 26 iterations are the best schedule, and ahead of DiT
+        ("FPDM is better at 280", (C, I, C)),
+        ("At 560, better with DDPM", (C, I, X)),
+        ("Above 560", (U, U, U)),
+        ("Better on every dataset", (U, U, U)),
+        ("The optimum lies at 4 to 8", (C, I, X)),
+        ("Slightly worse than DiT at 26", (C, I, X)),
+        ("Increasing is better", (C, I, X)),
+        ("Reuse helps at few", (C, I, X)),
+        ("At least one pre/post layer", (C, I, X)),
+        ("One layer is best at small", (C, I, X)),
+        ("M = N of 3 to 6", (C, I, X)),
+        ("1-step JFB fails", (C, X, X)),
+        ("Multi-step JFB is better", (C, I, X)),
+        ("Stochastic JFB is better", (C, I, X)),
+        ("The gain is orthogonal", (C, I, X)),
+    ],
+)
+def test_verdicts_on_planted_results(statement, verdicts, evidences):
+    found = tuple(finding(statement, evidences[name]).verdict for name in ("paper", "flat", "opposite"))
+    assert found == verdicts
+
+
+@pytest.mark.parametrize("budget", [140, 280])
+def test_an_fpdm_that_is_behind_contradicts(budget, evidences):
+    assert finding(f"FPDM is better at {budget}", evidences["behind"]).verdict is X
+
+
+@pytest.mark.parametrize(("results", "verdict"), [("paper", C), ("flat", C), ("behind", X)])
+def test_comparable_is_within_a_factor_of_one_and_a_half(results, verdict, evidences):
+    assert finding("Comparable at 560", evidences[results]).verdict is verdict
+
+
+def test_claims_on_footprints_and_residuals(evidences):
+    """conftest plants 60% fewer parameters and bytes, and residuals that reuse lowers everywhere."""
+    assert finding("FPDM has 87%", evidences["flat"]).verdict is X
+    memory = finding("Training takes 60%", evidences["flat"])
+    assert memory.verdict is C
+    assert memory.measured.startswith("computed, not measured on a GPU. XL/2: 16.0 against 6.4 GiB, 60.0% less")
+    assert finding("Reuse lowers residuals", evidences["flat"]).verdict is C
+
+
+@pytest.mark.parametrize(("speed", "verdict"), [(10.0, C), (8.0, X), (9.3, C)])
+def test_cost_compares_seconds_a_block_pass(tmp_path, write_records, speed, verdict):
+    """DiT makes 10 images a second; FPDM's rate decides, at equal block passes."""
+    evidence = write_records(tmp_path, "smoothing", seeds=(0, 1, 2))
+    for cell in evidence.cells:
+        if cell.measure == "quality" and cell.run.model == "fpdm":
+            record = evidence.store.read(cell)
+            evidence.store.write(Record(**{**vars(record), "timing": record.timing | {"images_per_s": speed}}))
+    evidence = Evidence("digits", "smoothing", evidence.cells, evidence.store, "command")
+    assert finding("Cost is proportional", evidence).verdict is verdict
+
+
+def test_one_replicate_decides_nothing_about_quality(tmp_path, write_records):
+    evidence = write_records(tmp_path, "all", seeds=(0,), fid=paper)
+    verdicts = {claim.statement: judge(claim, evidence).verdict for claim in CLAIMS}
+    quality = [v for s, v in verdicts.items() if s.startswith(("FPDM is better", "The optimum", "Increasing", "1-step"))]
+    assert set(quality) == {I}
+
+
+def test_a_diverged_method_fails(tmp_path, write_records):
+    evidence = write_records(tmp_path, "gradients", seeds=(0, 1, 2), fid=paper)
+    for cell in evidence.cells:
+        if cell.run.recipe.unroll == "jfb":
+            record = evidence.store.read(cell)
+            evidence.store.write(Record(**{**vars(record), "status": "diverged", "metrics": {}, "timing": {}}))
+    evidence = Evidence("digits", "gradients", evidence.cells, evidence.store, "command")
+    assert finding("1-step JFB fails", evidence).verdict is C
+
+
+def test_overspent_cells_are_left_out(tmp_path, write_records):
+    evidence = write_records(tmp_path, "reuse", seeds=(0, 1, 2), fid=paper)
+    for cell in evidence.cells:
+        record = evidence.store.read(cell)
+        evidence.store.write(Record(**{**vars(record), "cost": record.cost | {"comparable": False}}))
+    evidence = Evidence("digits", "reuse", evidence.cells, evidence.store, "command")
+    assert finding("Reuse helps", evidence).verdict is U
+
+
+def test_the_ledger_has_every_claim_with_its_rule(evidences):
+    (path,) = draw(evidences["paper"])
+    text = path.read_text()
+    assert len(CLAIMS) == 21
+    for claim in CLAIMS:
+        assert f"| {claim.statement} | {claim.section} | {claim.published} |" in text
+    assert text.count("*Rule: ") == 21
+    assert "2 not tested" in text
