@@ -65,7 +65,7 @@ def _training_variance(evidence: Evidence, budget: int, iterations: int) -> floa
     return float(np.log(values).var(ddof=1)) if len(values) > 1 else np.nan
 
 
-def _between_runs(evidence: Evidence, a: pd.DataFrame, b: pd.DataFrame, budget: int, iterations: int) -> Ratio:
+def between_runs(evidence: Evidence, a: pd.DataFrame, b: pd.DataFrame, budget: int, iterations: int) -> Ratio:
     """FD of a over b, where either may have been trained once."""
     once = sum(frame.train_seed.nunique() < frame.seed.nunique() for frame in (a, b))
     extra = once * _training_variance(evidence, budget, iterations) if once else 0.0
@@ -259,7 +259,7 @@ def unrolling(evidence: Evidence) -> Finding:
 
 
 def _methods(evidence: Evidence, a: str, b: str) -> dict[int, Ratio]:
-    return {n: _between_runs(evidence, _trained(evidence, a, n), _trained(evidence, b, n), 280, 5) for n in (6, 12)}
+    return {n: between_runs(evidence, _trained(evidence, a, n), _trained(evidence, b, n), 280, 5) for n in (6, 12)}
 
 
 def jfb_fails(evidence: Evidence) -> Finding:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from paper_figures import style
-from paper_figures.gather import Evidence, over_seeds, plus_minus
+from paper_figures.gather import Evidence, over_seeds, plus_minus, texts
 from paper_figures.intervals import Verdict, below, best, by_seed, half_width, ratio
 from paper_figures.published import TABLE1_FID
 from paper_figures.tables import markdown, write_table
@@ -65,8 +65,8 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
             "best at iterations x steps": [f"{k} x {s}" for k, s in zip(table.iterations, table.steps, strict=True)]
             if "steps" in table
             else "",
-            "FPDM / DiT": table.ratio_text.fillna(""),
-            "verdict": table.verdict.fillna("incomplete"),
+            "FPDM / DiT": texts(table.ratio_text),
+            "verdict": texts(table.verdict, "incomplete"),
             "published DiT FID": table.published_dit_fid,
             "published FPDM FID": table.published_fpdm_fid,
             "published FPDM / DiT": table.published_ratio.map("{:.2f}".format),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from paper_figures import style
-from paper_figures.gather import Evidence, over_seeds, plus_minus
+from paper_figures.gather import Evidence, over_seeds, plus_minus, texts
 from paper_figures.intervals import by_seed, ratio
 from paper_figures.tables import markdown, write_table
 
@@ -71,6 +71,6 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
             "steps": table.steps,
             "FD with reuse": plus_minus(table.with_reuse, table.with_reuse_half),
             "FD without": plus_minus(table.without_reuse, table.without_reuse_half),
-            "with / without": table.text.fillna(""),
+            "with / without": texts(table.text),
         }
     )

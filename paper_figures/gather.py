@@ -151,7 +151,7 @@ class Evidence:
     @property
     def timing_caption(self) -> str:
         """Under what the cells were timed."""
-        kinds = sorted(set(self.frame.timed_on))
+        kinds = sorted(set(self.frame.timed_on.dropna()))
         return f"Timed on {kinds[0]}." if len(kinds) == 1 else "Timed on different machines, hence no times."
 
 
@@ -176,10 +176,15 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(fd_low=rows.fd - rows.fd_half, fd_high=rows.fd + rows.fd_half)
 
 
+def texts(column: pd.Series, absent: str = "") -> list[str]:
+    """A column of texts with `absent` for what is missing."""
+    return [value if isinstance(value, str) else absent for value in column]
+
+
 def plus_minus(mean: pd.Series, half: pd.Series, digits: int = 3) -> list[str]:
     """Cells of a table for people: `1.103 ± 0.061`; without an interval, the mean alone; `diverged` for infinity."""
-    texts = []
+    written = []
     for m, h in zip(mean, half, strict=True):
         text = "diverged" if np.isinf(m) else "" if np.isnan(m) else f"{m:.{digits}f}"
-        texts.append(text if np.isinf(m) or np.isnan(h) else f"{text} ± {h:.{digits}f}")
-    return texts
+        written.append(text if np.isinf(m) or np.isnan(h) else f"{text} ± {h:.{digits}f}")
+    return written

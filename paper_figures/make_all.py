@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         command = shlex.join(["python", "bench/run_grid.py", "--grid", grid, *arguments.flags()])
         evidence = Evidence(suite.name, grid, get_cells(grid, suite, selection), store, command, arguments.variant())
         _report_absent(evidence)
-        if evidence.frame.empty:
+        if not evidence.environments:  # no record
             continue
         environments += [e for e in evidence.environments if e not in environments]
         for module in (m for m in modules if grid == m.GRID):

@@ -1,5 +1,6 @@
 """Looks that all figures share: legible at column width, in colours that colour-blind readers can tell apart."""
 
+import logging
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 mpl.use("Agg")
+logging.getLogger("fontTools").setLevel(logging.ERROR)  # it finds fault with the dates in fonts
 
 # Okabe & Ito's palette
 COLORS = {"dit": "#D55E00", "fpdm": "#0072B2", "fpdm cold": "#56B4E9"}
@@ -84,7 +86,7 @@ def shared_legend(figure: "Figure", axes: "list[Axes]") -> None:
 
 def note(figure: "Figure", text: str) -> None:
     """The protocol in small print below the panels, wrapped to the figure's width."""
-    width = int(figure.get_figwidth() * 25)
+    width = int(figure.get_figwidth() * 23)
     figure.supxlabel("\n".join(textwrap.wrap(text, width)), fontsize=6, color="#444444")
 
 

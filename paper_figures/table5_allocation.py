@@ -1,0 +1,113 @@
+"""Table 5: iterations shared among timesteps in four ways, at equal block passes."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from models.allocation import ALLOCATIONS
+from paper_figures.comparisons import EACH, asked, mean_columns, notes, number, paired, ratio_columns, with_budget
+from paper_figures.gather import Evidence, plus_minus
+from paper_figures.intervals import by_seed
+from paper_figures.published import TABLE5_FID
+from paper_figures.tables import markdown, write_table
+
+GRID = "allocation"
+TITLE = "Table 5: allocation of iterations"
+_RATIOS = f"Ratios pair equal weights and noise. {EACH}"
+ALL = "all"  # in place of a number of iterations
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write tables/table5{,_ratios}.{csv,md,tex}."""
+    if evidence.frame.empty:
+        return []
+    table, found = summary(evidence), ratios(evidence)
+    note = notes(
+        evidence,
+        "FD: Fréchet distance, lower is better, at k iterations a timestep on average.",
+        "Adaptive ends a sample's iterations when its residual falls below a threshold, found by binary search on "
+        "other samples so that their mean meets the budget; a cell that spent over 1% more is not compared.",
+    )
+    return [
+        *write_table(evidence, "table5", table, _readable(table), f"{note} Published: ImageNet, FID of 1,000 images."),
+        *write_table(evidence, "table5_ratios", found, _ratios(found), f"{note} {_RATIOS}"),
+    ]
+
+
+def table_text(evidence: Evidence) -> str:
+    """The tables to print at the end of a run: FD, ratios."""
+    return f"{markdown(_readable(summary(evidence)))}\n\n{markdown(_ratios(ratios(evidence)))}"
+
+
+def summary(evidence: Evidence) -> pd.DataFrame:
+    """A row a budget, allocation and iterations: FD, and what was spent of the budget."""
+    frame, cells = evidence.frame, asked(evidence)
+    rows = []
+    for budget, name, k in product(sorted(set(cells.budget)), ALLOCATIONS, sorted(set(cells.iterations))):
+        some = frame[(frame.budget == budget) & (frame.allocation == name) & (frame.iterations == k)]
+        spent = 100 * some.spent.astype(float) / some.budget.astype(float)
+        row: dict[str, Any] = {"budget": budget, "allocation": name, "iterations": k}
+        row |= mean_columns(by_seed(some), "") | {"replicates": some.seed.nunique()}
+        row |= {"spent_percent": spent.mean(), "most_spent_percent": spent.max()}
+        row |= {"comparable": bool(some.comparable.astype(bool).all())}
+        rows.append(row | {"published_fid": TABLE5_FID.get(name, {}).get(k)})
+    return pd.DataFrame(rows)
+
+
+def ratios(evidence: Evidence) -> pd.DataFrame:
+    """`summary` of all but constant allocation, with the ratio to it; and a row over all comparable iterations."""
+    table, frame = summary(evidence), evidence.frame
+    rows: list[dict[str, Any]] = []
+    for (budget, name), cells in table[table.allocation != "constant"].groupby(["budget", "allocation"], sort=False):
+        at = frame[frame.budget == budget]
+        some, constant = at[at.allocation == name], at[at.allocation == "constant"]
+        used = []
+        for row in cells.to_dict("records"):
+            k, found = row["iterations"], None
+            if row["comparable"]:
+                found = paired(some[some.iterations == k], constant[constant.iterations == k])
+            used += [] if found is None else [k]
+            rows.append({str(column): value for column, value in row.items()} | ratio_columns(found))
+        together = ratio_columns(paired(some[some.iterations.isin(used)], constant))
+        if 0 < len(used) < len(cells):
+            together["ratio_text"] += f" (k = {', '.join(map(str, used))} only)"
+        overall = {"budget": budget, "allocation": name, "iterations": ALL, "comparable": len(used) == len(cells)}
+        rows.append(overall | {"spent_percent": cells.spent_percent.mean()} | together)
+    return pd.DataFrame(rows)
+
+
+def _excess(row: Any) -> str:
+    return f"not comparable: spent {row.most_spent_percent:.1f}% of the budget"
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The paper's form: a row an allocation, a column a number of iterations; then the published rows."""
+    texts = plus_minus(table.fd, table.half)
+    texts = [text if row.comparable else _excess(row) for row, text in zip(table.itertuples(), texts, strict=True)]
+    measured = _wide(table.assign(text=texts))
+    published = _wide(table.assign(text=number(table.published_fid, ".1f"))[table.allocation.isin(TABLE5_FID)])
+    both = pd.concat([measured, published.assign(allocation=published.allocation + " (published)")])
+    return with_budget(both.drop(columns="budget"), list(both.budget))
+
+
+def _wide(table: pd.DataFrame) -> pd.DataFrame:
+    place = {name: place for place, name in enumerate(ALLOCATIONS)}
+    wide = table.pivot(index=["budget", "allocation"], columns="iterations", values="text")
+    wide = wide.rename(columns="k = {}".format).reset_index().rename_axis(columns=None)
+    return wide.sort_values(["budget", "allocation"], key=lambda c: c.map(place) if c.name == "allocation" else c)
+
+
+def _ratios(found: pd.DataFrame) -> pd.DataFrame:
+    """A row a number of iterations: each allocation's ratio to constant, and what adaptive spent."""
+    one = found.drop_duplicates(["budget", "iterations"])
+    columns: dict[str, list[str]] = {"iterations": [str(k) for k in one.iterations]}
+    for name, cells in found.groupby("allocation", sort=False):  # rows in the same order
+        rows = zip(cells.itertuples(), cells.ratio_text, strict=True)
+        columns[f"{name} / constant"] = [
+            text if row.comparable or row.iterations == ALL else _excess(row) for row, text in rows
+        ]
+        if name == "adaptive":
+            columns["adaptive: % of budget spent"] = number(cells.spent_percent, ".1f")
+    return with_budget(pd.DataFrame(columns), list(one.budget))
