@@ -34,7 +34,7 @@ def increasing(steps: int, iterations: int) -> tuple[int, ...]:
         due += share
         counts.append(math.floor(due + 0.5 + 1e-9) - spent)
         spent += counts[-1]
-    return tuple(counts)
+    return tuple(sorted(counts))  # the running total dithers: 8, 7, 8, 9, 8, 9
 
 
 def decreasing(steps: int, iterations: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ def test_no_budget_is_exceeded_and_every_step_gets_an_iteration(name):
                 assert min(counts) >= 1
                 assert sum(counts) == steps * iterations
                 assert steps * shell + sum(counts) <= budget
+                assert list(counts) == sorted(counts, reverse=name == "decreasing")
 
 
 def test_heuristics_are_linear_and_mirror_each_other():
