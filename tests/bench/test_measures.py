@@ -90,7 +90,7 @@ def test_images_are_kept_and_missed(cells, trained):
     whole = replace(cell, protocol=replace(cell.protocol, batch_size=48))
     (drawn,) = Generator(trained, CPU).batches(whole, FixedCount)
     expected = ((drawn.clamp(-1, 1) + 1) * 127.5).round()
-    assert (torch.from_numpy(images).float() - expected).abs().max() <= 1
+    assert (torch.tensor(images).float() - expected).abs().max() <= 1
     assert missing(trained, [cell]) == []
     trained.images_path(cell).unlink()
     assert missing(trained, [cell]) == [cell]
