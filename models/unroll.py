@@ -38,7 +38,8 @@ class Unroll:
         with torch.no_grad():
             start = FixedCount(self.without_grad)(f, z0).z
         # Autocast keeps the low-precision weights it made without a graph, and would use them below: no gradients then.
-        torch.clear_autocast_cache()
+        if self.without_grad:
+            torch.clear_autocast_cache()
         solution = FixedCount(self.with_grad)(f, start.detach())
         return Solution(solution.z, solution.evaluations + self.without_grad, None, solution.status)
 

@@ -143,7 +143,7 @@ def optimum(evidence: Evidence) -> Finding:
     if not inside.any() or inside.all():
         raise UntestedError("no record on both sides of 4 to 8 iterations")
     means = fpdm.groupby("iterations").fid.mean()
-    text = f"best mean at {means.idxmin()} iterations; best of 4-8 over best outside "
+    text = f"iterations with the best mean: {means.idxmin()}; best of 4-8 over best outside "
     found = ratio(best(fpdm[inside]), best(fpdm[~inside]))
     return Finding(below(found), text + str(found))
 

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from paper_figures import claim_rules as rules
 from paper_figures.claim_rules import Finding, UntestedError
 from paper_figures.gather import Evidence
 from paper_figures.intervals import Verdict
+from paper_figures.tables import write_table
 
 GRID = "all"
 TITLE = "Claims"
@@ -57,10 +60,27 @@ def judge(claim: Claim, evidence: Evidence) -> Finding:
         return Finding(Verdict.UNTESTED, f"needs {reason}" if not str(reason).startswith("no ") else str(reason))
 
 
+def summary(evidence: Evidence) -> pd.DataFrame:
+    """A row a claim: statement, section, published, measured, rule, verdict."""
+    return pd.DataFrame(
+        [
+            {
+                "claim": claim.statement,
+                "where": claim.section,
+                "published": claim.published,
+                "measured": finding.measured,
+                "rule": (claim.rule.__doc__ or "").rstrip("."),
+                "verdict": str(finding.verdict),
+            }
+            for claim, finding in ((claim, judge(claim, evidence)) for claim in CLAIMS)
+        ]
+    )
+
+
 def ledger(evidence: Evidence) -> str:
     """Every claim with its numbers and verdict, as Markdown."""
-    findings = [(claim, judge(claim, evidence)) for claim in CLAIMS]
-    counts = {verdict: sum(f.verdict is verdict for _, f in findings) for verdict in Verdict}
+    findings = summary(evidence)
+    counts = {verdict: (findings.verdict == verdict).sum() for verdict in Verdict}
     lines = [
         f"# Claims of the paper, tested on `{evidence.suite}`",
         "",
@@ -75,17 +95,16 @@ def ledger(evidence: Evidence) -> str:
         "| claim | where | published | measured | verdict |",
         "|---|---|---|---|---|",
     ]
-    for claim, finding in findings:
-        where, rule = claim.section, (claim.rule.__doc__ or "").rstrip(".")
-        lines.append(
-            f"| {claim.statement} | {where} | {claim.published} | {finding.measured}. *Rule: {rule}.* | "
-            f"**{finding.verdict}** |"
-        )
+    lines += [
+        f"| {row.claim} | {row.where} | {row.published} | {row.measured}. *Rule: {row.rule}.* | **{row.verdict}** |"
+        for row in findings.itertuples()
+    ]
     return "\n".join(lines) + "\n"
 
 
 def draw(evidence: Evidence) -> list[Path]:
-    """Write claims.md."""
-    path = evidence.path("", "claims.md")
+    """Write claims.md, and tables/claims.{csv,md,tex}: the same without the measured numbers, for a glance."""
+    path, table = evidence.path("", "claims.md"), summary(evidence)
     path.write_text(ledger(evidence))
-    return [path]
+    note = "Measured numbers and the rule of each verdict are in claims.md."
+    return [path, *write_table(evidence, "claims", table, table[["claim", "where", "published", "verdict"]], note)]

@@ -22,6 +22,7 @@ from paper_figures.published import TABLE1_FID
 
 SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm++": "DPM-Solver++", "unipc": "UniPC"}
 FAR_APART = 5  # values whose ratio is larger need a logarithmic axis
+EQUAL = 0.01  # ratios this near to 1, interval and all, are called so
 EACH = "Each interval stands for itself: of twenty, one is expected to miss."
 TRAINED_ONCE = (
     "Configurations other than the suite's own are trained once: their ± is of sampling alone, and the interval of a "
@@ -72,7 +73,10 @@ def in_words(found: Ratio | None, judge: bool = True) -> str:
         return "diverged" if found.estimate else "the other diverged"
     if math.isnan(found.low):
         return f"{found.estimate:.2f} (no interval)"
-    word = {Verdict.CONFIRMED: "better", Verdict.CONTRADICTED: "worse"}.get(below(found), "inconclusive")
+    if max(1 - found.low, found.high - 1) < EQUAL:
+        word = f"within {EQUAL:.0%}"  # better or worse, if at all, by less than anybody would care for
+    else:
+        word = {Verdict.CONFIRMED: "better", Verdict.CONTRADICTED: "worse"}.get(below(found), "inconclusive")
     return f"{found}, {word}" if judge else str(found)
 
 

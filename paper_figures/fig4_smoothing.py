@@ -77,7 +77,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
 def _tables(evidence: Evidence) -> list[Path]:
     rows, shortest = over_seeds(evidence.frame), summary(evidence.frame)
     note = (
-        "FD: Fréchet distance, lower is better. FPDM's schedule is chosen, for each replicate, on the others. "
+        f"FD: Fréchet distance, lower is better. {evidence.choice} "
         f"Published: ImageNet, FID-50K, DDPM (Table 1). {evidence.timing_caption}"
     )
     readable = pd.DataFrame(

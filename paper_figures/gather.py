@@ -136,12 +136,19 @@ class Evidence:
         protocol = cell.protocol
         seeds = sorted(set(self.frame.seed))
         guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"
-        bars = "bars: 95% intervals over them" if len(seeds) > 1 else "no interval"
+        bars = "with 95% intervals" if len(seeds) > 1 else "no interval"
         return (
             f"{self.suite}: {protocol.samples} samples a replicate, replicates {', '.join(map(str, seeds))} ({bars}), "
             f"{guidance}, {protocol.weights.upper()} weights, {protocol.extractor} features, {cell.run.budget_text} of "
             "training each"
         )
+
+    @property
+    def choice(self) -> str:
+        """How the best FPDM schedule is found, and among how many."""
+        cells = (cell for cell in self.cells if isinstance(cell, Cell) and cell.measure == "quality")
+        among = ", ".join(map(str, sorted({cell.iterations for cell in cells if cell.run.config.implicit})))
+        return f"FPDM's schedule is chosen, for each replicate, on the others, among {among} iterations."
 
     @property
     def extractor(self) -> str:

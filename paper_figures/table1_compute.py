@@ -15,7 +15,7 @@ from paper_figures.tables import markdown, write_table
 
 GRID = "compute"
 TITLE = "Table 1: equal sampling compute"
-_FD = "FD: Fréchet distance, lower is better. FPDM's schedule is chosen, for each replicate, on the others."
+_FD = "FD: Fréchet distance, lower is better."
 _PUBLISHED = "Published: ImageNet, FID-50K (Table 1)."
 
 
@@ -23,7 +23,7 @@ def draw(evidence: Evidence) -> list[Path]:
     """Write tables/table1{,_ratios,_footprint}.{csv,md,tex}."""
     written: list[Path] = []
     if len(evidence.frame):
-        table, note = twins(evidence), notes(evidence, _FD, _PUBLISHED)
+        table, note = twins(evidence), notes(evidence, _FD, evidence.choice, _PUBLISHED)
         written += write_table(evidence, "table1", table, _readable(table, asked(evidence).model), note)
         written += write_table(evidence, "table1_ratios", table, ratios(table), note)
     if len(sizes := footprints(evidence)):

@@ -33,7 +33,7 @@ def draw(evidence: Evidence) -> list[Path]:
     note = notes(
         evidence,
         "FD: Fréchet distance, lower is better; of different features, it is not comparable between datasets. "
-        "FPDM's schedule is chosen, for each replicate, on the others.",
+        + evidence.choice,
         "Published: FID-50K at 256 pixels, 280 block passes (Table 2).",
         *(f"{other.caption}." for other in others),
     )

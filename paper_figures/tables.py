@@ -1,15 +1,20 @@
 """Tables as files: Markdown for reading, CSV for machines, LaTeX with booktabs for papers."""
 
+import re
+from collections.abc import Hashable
 from pathlib import Path
 
 import pandas as pd
 
 from paper_figures.gather import Evidence
 
+_NUMBER = re.compile(r"[\d.]+(%| ±.*| \(.*| x .*)?")
+
 
 def markdown(readable: pd.DataFrame) -> str:
-    """A pipe table, its numbers as they are written."""
-    return readable.to_markdown(index=False, disable_numparse=True, stralign="right")
+    """A pipe table, its numbers as they are written: text to the left, numbers to the right."""
+    sides = tuple("left" if _is_text(readable, name) else "right" for name in readable)
+    return readable.to_markdown(index=False, disable_numparse=True, colalign=sides)
 
 
 def write_table(
@@ -40,7 +45,13 @@ def latex(readable: pd.DataFrame, caption: str, label: str) -> str:
         return "".join(escapes.get(character, character) for character in str(value))
 
     escaped = readable.astype(object).map(escape).rename(columns=escape)
-    columns = "".join("l" if readable[name].map(lambda v: str(v)[:1].isalpha()).all() else "r" for name in readable)
+    columns = "".join("l" if _is_text(readable, name) else "r" for name in readable)
     return escaped.to_latex(
         index=False, escape=False, column_format=columns, caption=escape(caption), label=label, position="t"
     )
+
+
+def _is_text(readable: pd.DataFrame, name: Hashable) -> bool:
+    """Whether most of a column's values are no numbers, with or without an interval or a schedule."""
+    values = [value for value in readable[name].map(str) if value]
+    return sum(_NUMBER.fullmatch(value) is None for value in values) > len(values) / 2

@@ -156,7 +156,7 @@ def forward(config, device, *rules):
         with ExitStack() as stack:
             for rule in rules:
                 stack.enter_context(rule())
-            # n = 0: torch 2.10's cache keeps the weights cast without gradient, and backward would not reach those
+            # n = 0: with n > 0 the unroll empties autocast's cache on its way, and a few biases are cast twice
             prediction, _ = model.predict(x, t, y, Unroll(0, 3))
         assert prediction.requires_grad
         return meter.live, meter.peak

@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import pytest
 
 from bench.store import Record
@@ -148,7 +149,10 @@ def test_overspent_cells_are_left_out(tmp_path, write_records):
 
 
 def test_the_ledger_has_every_claim_with_its_rule(evidences):
-    (path,) = draw(evidences["paper"])
+    path, *table = draw(evidences["paper"])
+    assert [written.name for written in table] == ["claims.csv", "claims.md", "claims.tex"]
+    assert (written := pd.read_csv(table[0])).verdict.value_counts()["not tested"] == 2
+    assert written.claim.tolist() == [claim.statement for claim in CLAIMS]
     text = path.read_text()
     assert len(CLAIMS) == 21
     for claim in CLAIMS:

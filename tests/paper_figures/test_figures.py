@@ -10,7 +10,7 @@ from bench.grids import GRIDS, get_cells
 from bench.selection import Selection
 from bench.store import Record, Store
 from bench.suites import get_suite
-from paper_figures import fig4_smoothing, fig6a_reuse, published
+from paper_figures import claims, fig4_smoothing, fig6a_reuse, published
 from paper_figures.gather import Evidence, over_seeds
 from paper_figures.make_all import drawables, main
 
@@ -136,12 +136,13 @@ def test_a_damaged_record_is_named(tmp_path, write_records):
         evidence.store.read(evidence.cells[0])
 
 
-def test_the_readme_shows_the_kept_table_and_figures():
+def test_the_readme_shows_the_kept_tables_and_figures():
     root = Path(__file__).parent.parent.parent
     readme = (root / "README.md").read_text()
-    kept = (root / "results/digits/tables/smoothing_best.md").read_text().split("\n\n")[0]
-    shown = readme.split("<!-- from results/digits/tables/smoothing_best.md -->\n")[1].split("\n<!-- end -->")[0]
-    assert shown == kept
+    shown = re.findall(r"<!-- from (\S+) -->\n(.*?)\n<!-- end -->", readme, re.DOTALL)
+    assert len(shown) == 2
+    for source, text in shown:
+        assert text == (root / source).read_text().split("\n\n")[0]
     for target in re.findall(r"\]\(((?!http)[^)]+)\)", readme):
         assert (root / target).exists(), target
 
@@ -151,7 +152,7 @@ def test_kept_results_are_complete_clean_and_of_one_machine():
     for grid in GRIDS:
         cells = get_cells(grid, get_suite("digits"), Selection())
         evidence = Evidence("digits", grid, cells, Store(root / "results", "digits"), "command")
-        assert evidence.absent == []
+        assert evidence.absent == {}
         assert {environment["dirty"] for environment in evidence.environments} == {False}
         assert len({environment["hardware"] for environment in evidence.environments}) == 1
     cells = get_cells("smoothing", get_suite("digits"), Selection())
@@ -159,6 +160,8 @@ def test_kept_results_are_complete_clean_and_of_one_machine():
     kept = pd.read_csv(root / "results/digits/tables/smoothing_best.csv")
     drawn = fig4_smoothing.summary(evidence.frame)
     assert kept.fpdm_fd.tolist() == pytest.approx(drawn.fpdm_fd.tolist(), rel=1e-5)
+    evidence = Evidence("digits", "all", get_cells("all", get_suite("digits"), Selection()), evidence.store, "command")
+    assert (root / "results/digits/claims.md").read_text() == claims.ledger(evidence)
 
 
 def test_reuse_is_set_against_its_absence(tmp_path, write_records):
