@@ -25,7 +25,7 @@ from bench.store import Record, Store
 from models.autoencoder import PixelAutoencoder
 from models.unroll import Unroll
 
-OVERSPEND = 1.01  # times its budget is what a cell may spend and still be compared with others
+OVERSPEND = 1.01  # times what constant allocation spends: what a cell may spend and still be compared
 
 
 class DivergedError(Exception):
@@ -191,7 +191,7 @@ class Evaluator:
         }
         cost = {name: int(value) if value == int(value) else value for name, value in cost.items()}
         executed = observer.executed / batches + (cell.n_pre + cell.n_post) * cell.steps
-        return cost | {"executed_block_passes": executed, "comparable": passes <= OVERSPEND * cell.budget}
+        return cost | {"executed_block_passes": executed, "comparable": passes <= OVERSPEND * cell.block_passes}
 
     def _meter(self, cell: Cell) -> QualityMeter:
         dataset, extractor = cell.run.dataset, cell.protocol.extractor

@@ -18,6 +18,7 @@ from models.zoo import model_config
 
 BUDGETS = (140, 280, 560)  # block passes (Table 1): a DiT of 28 blocks takes 5, 10 and 20 steps
 MIDDLE, LARGEST = (280,), (560,)  # the budgets of most ablations, and of the sample figures
+DOUBLE = (1120,)  # where the paper has DiT ahead, without numbers (Sec. 4.3)
 FIGURE4_ITERATIONS = (1, 2, 3, 5, 6, 8, 12, 18, 26, 33, 38, 54, 68)
 TABLE1_ITERATIONS = (1, 2, 3, 5, 8, 12, 26)  # among which the best FPDM is chosen
 TABLE5_ITERATIONS = (3, 5, 6, 8, 12, 26)
@@ -26,6 +27,7 @@ PREPOST_ITERATIONS = (2, 5)
 PREPOST_LAYERS = (0, 1, 2, 4)
 SOLVER_ITERATIONS = (2, 3, 5, 8)
 SAMPLER_ITERATIONS = (2, 5)
+BEYOND_ITERATIONS = (1, 5, 26, 54)  # at 1120 passes: from 373 steps to 20
 TRAINING_ITERATIONS = (3, 6, 12, 24)  # M = N of Table 3
 GRADIENT_ITERATIONS = (6, 12)  # N of Table 4
 SHOWN_ITERATIONS = 8  # of FPDM's sample grids (Sec. 4.3 on Figure 1)
@@ -221,11 +223,19 @@ def samplers(suite: Suite, selection: Selection) -> list[AnyCell]:
     return cells
 
 
+def beyond(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Beyond the paper's budgets, where it says that DiT is better (Sec. 4.3, 5.6): both twins, DDPM and DDIM."""
+    cells: list[AnyCell] = []
+    for sampler in ("ddpm", "ddim"):
+        cells += _twins(suite, selection, DOUBLE, BEYOND_ITERATIONS, sampler=sampler)
+    return cells
+
+
 GRIDS: dict[str, Callable[[Suite, Selection], list[AnyCell]]] = {
     grid.__name__: grid
     for grid in (
         smoothing, compute, datasets, unroll, gradients, allocation, reuse, convergence, prepost, samples, solvers,
-        samplers,
+        samplers, beyond,
     )
 }  # fmt: skip
 

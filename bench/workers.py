@@ -50,8 +50,9 @@ def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, w
     evaluated in a process each, and one whose process dies again gets a record that says so.
     """
     left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.work)}
-    workers = max(1, min(workers, len(left)))
-    if workers == 1:
+    if not left:
+        return
+    if workers == 1:  # as many as asked for, even for one cell: its times are to be compared
         evaluator = Evaluator(store, device)
         yield from map(evaluator.evaluate, left.values())
         return

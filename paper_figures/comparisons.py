@@ -14,8 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from bench.cells import CELL_COLUMNS, TrainingRun
-from paper_figures import claim_rules, style
-from paper_figures.fig4_smoothing import verdict
+from paper_figures import claim_evidence, style
 from paper_figures.gather import Evidence
 from paper_figures.intervals import Ratio, Verdict, below, best, by_seed, half_width, ratio
 from paper_figures.published import TABLE1_FID
@@ -60,7 +59,7 @@ def between_runs(evidence: Evidence, a: pd.DataFrame, b: pd.DataFrame) -> Ratio 
     if not set(a.seed) & set(b.seed):
         return None
     with np.errstate(invalid="ignore"):
-        return claim_rules.between_runs(evidence, a, b, int(a.budget.iloc[0]), int(a.iterations.iloc[0]))
+        return claim_evidence.between_runs(evidence, a, b)
 
 
 def in_words(found: Ratio | None, judge: bool = True) -> str:
@@ -104,9 +103,16 @@ def against_dit(cells: pd.DataFrame) -> dict[str, Any]:
     both = set(dit.seed) & set(fpdm.seed)
     dit, fpdm = (arm[arm.seed.isin(both)] for arm in (dit, fpdm))
     if both:
-        found = ratio(best(fpdm), by_seed(dit))
-        line |= ratio_columns(found, judge=False) | {"verdict": verdict(dit, fpdm), "replicates": len(both)}
+        found = ratio(best(fpdm), by_seed(dit), apart=True)
+        line |= ratio_columns(found, judge=False) | {"verdict": verdict(found, len(both)), "replicates": len(both)}
     return line
+
+
+def verdict(found: Ratio, replicates: int) -> str:
+    """Which model is better, as far as the intervals tell."""
+    if replicates < 2:
+        return "one replicate, noise unknown"
+    return {Verdict.CONFIRMED: "FPDM better", Verdict.CONTRADICTED: "DiT better"}.get(below(found), "inconclusive")
 
 
 def _chosen(fpdm: pd.DataFrame) -> dict[str, Any]:

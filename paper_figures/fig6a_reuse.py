@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from paper_figures import style
@@ -20,7 +21,17 @@ _LOOKS = {
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/fig6a_reuse.{png,pdf} and tables/reuse.{md,csv,tex}."""
+    if evidence.frame.empty:
+        return []
+    table = pairs(evidence.frame)
+    note = "FD: Fréchet distance, lower is better. The ratio is paired: both sides have the same weights and noise."
+    return [*_figure(evidence), *write_table(evidence, "reuse", table, _readable(table), note)]
+
+
+def _figure(evidence: Evidence) -> list[Path]:
     rows = over_seeds(evidence.frame)
+    if not np.isfinite(rows.fd).any():
+        return []
     budgets = sorted(set(rows.budget))
     figure, axes = style.panels(len(budgets), height_in=2.6)
     for axis, budget in zip(axes, budgets, strict=True):
@@ -33,12 +44,7 @@ def draw(evidence: Evidence) -> list[Path]:
     axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
     style.shared_legend(figure, axes)
     style.note(figure, evidence.caption)
-    table = pairs(evidence.frame)
-    note = "FD: Fréchet distance, lower is better. The ratio is paired: both sides have the same weights and noise."
-    return [
-        *style.save(figure, evidence.path("figures", "fig6a_reuse")),
-        *write_table(evidence, "reuse", table, _readable(table), note),
-    ]
+    return style.save(figure, evidence.path("figures", "fig6a_reuse"))
 
 
 def table_text(evidence: Evidence) -> str:

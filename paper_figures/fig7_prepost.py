@@ -61,7 +61,7 @@ def _readable(rows: pd.DataFrame) -> pd.DataFrame:
             "iterations": rows.iterations,
             "steps": rows.steps,
             "FD": plus_minus(rows.fd, rows.fd_half),
-            "KID": rows.kid.map("{:.3f}".format),
+            "KID": plus_minus(rows.kid, rows.kid_half),
             "trainings": rows.train_seeds,
         }
     ).sort_values(["block passes", "pre/post layers", "iterations"])

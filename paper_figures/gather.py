@@ -171,6 +171,7 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
             fd=("fid", "mean"),
             fd_half=("fid", lambda values: half_width(values.to_numpy())),
             kid=("kid", "mean"),
+            kid_half=("kid", lambda values: half_width(values.to_numpy())),
             spent=("spent", "mean"),
             comparable=("comparable", "all"),
             images_per_s=("images_per_s", "median"),

@@ -6,7 +6,7 @@ spread over training seeds of its own and is lent the twin's. An interval of a r
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -38,20 +38,40 @@ def half_width(values: np.ndarray, extra_variance: float = 0.0) -> float:
 
 @dataclass(frozen=True)
 class Ratio:
-    """An estimated ratio with its interval; `low` and `high` are NaN with fewer than two replicates."""
+    """An estimated ratio with its interval; `low` and `high` are NaN with fewer than two replicates.
+
+    `least` and `most`, for networks that were trained apart, are the ratios between the ends of the two sides' own
+    intervals: where those overlap, a verdict is inconclusive, though the paired ratio may be known better.
+    """
 
     estimate: float
     low: float
     high: float
+    least: float = math.inf
+    most: float = -math.inf
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a verdict goes by."""
+        return min(self.low, self.least), max(self.high, self.most)
 
     def __str__(self) -> str:
         if math.isnan(self.low):
             return f"{self.estimate:.2f} (one replicate)"
-        return f"{self.estimate:.2f} ({self.low:.2f} to {self.high:.2f})"
+        reach = max(1 - self.low, self.high - 1)
+        digits = 4 if reach < 0.005 else 3 if reach < 0.05 else 2
+        overlap = self.bounds[0] <= 1 <= self.bounds[1] and not self.low <= 1 <= self.high
+        text = f"{self.low:.{digits}f} to {self.high:.{digits}f}{'; intervals overlap' if overlap else ''}"
+        return f"{self.estimate:.{digits}f} ({text})"
 
 
-def ratio(a: pd.Series, b: pd.Series, extra_variance: float = 0.0) -> Ratio:
+def ratio(a: pd.Series, b: pd.Series, lent: tuple[float, float] = (0.0, 0.0), *, apart: bool = False) -> Ratio:
     """a / b, paired by their index (the seed). Infinite values (diverged) win over any interval.
+
+    Args:
+        a, b: a value a replicate.
+        lent: variance of the logarithm of a's and b's mean that their replicates do not show.
+        apart: whether the two are networks trained apart; then their own intervals count too.
 
     Raises:
         ValueError: no index in common.
@@ -64,29 +84,43 @@ def ratio(a: pd.Series, b: pd.Series, extra_variance: float = 0.0) -> Ratio:
         worst = 0.0 if np.isinf(b).any() and not np.isinf(a).any() else worst
         return Ratio(worst, worst, worst)
     logs = np.log(a.to_numpy(float)) - np.log(b.to_numpy(float))
-    center, half = float(logs.mean()), half_width(logs, extra_variance)
-    return Ratio(math.exp(center), math.exp(center - half), math.exp(center + half))
+    center, half = float(logs.mean()), half_width(logs, sum(lent))
+    found = Ratio(math.exp(center), math.exp(center - half), math.exp(center + half))
+    if not apart or math.isnan(half):
+        return found
+    (low, high), (other_low, other_high) = (interval(side, extra) for side, extra in zip((a, b), lent, strict=True))
+    return replace(found, least=low / other_high, most=high / other_low if other_low > 0 else math.inf)
+
+
+def interval(values: pd.Series, lent: float = 0.0) -> tuple[float, float]:
+    """The interval of the mean, as tables and figures show it; `lent` is a variance of the logarithm."""
+    mean = float(values.mean())
+    half = half_width(values.to_numpy(float), lent * mean**2)
+    return mean - half, mean + half
 
 
 def below(value: Ratio, bound: float = 1.0) -> Verdict:
     """Whether the ratio is below the bound, interval and all."""
-    if value.high < bound:
+    low, high = value.bounds
+    if high < bound:
         return Verdict.CONFIRMED
-    return Verdict.CONTRADICTED if value.low > bound else Verdict.INCONCLUSIVE
+    return Verdict.CONTRADICTED if low > bound else Verdict.INCONCLUSIVE
 
 
 def above(value: Ratio, bound: float = 1.0) -> Verdict:
     """Whether the ratio is above the bound, interval and all."""
-    if value.low > bound:
+    low, high = value.bounds
+    if low > bound:
         return Verdict.CONFIRMED
-    return Verdict.CONTRADICTED if value.high < bound else Verdict.INCONCLUSIVE
+    return Verdict.CONTRADICTED if high < bound else Verdict.INCONCLUSIVE
 
 
 def within(value: Ratio, factor: float) -> Verdict:
     """Whether the ratio is between 1 / factor and factor, interval and all."""
-    if value.low > 1 / factor and value.high < factor:
+    low, high = value.bounds
+    if low > 1 / factor and high < factor:
         return Verdict.CONFIRMED
-    return Verdict.CONTRADICTED if value.low > factor or value.high < 1 / factor else Verdict.INCONCLUSIVE
+    return Verdict.CONTRADICTED if low > factor or high < 1 / factor else Verdict.INCONCLUSIVE
 
 
 def both(*verdicts: Verdict) -> Verdict:

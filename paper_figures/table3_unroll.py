@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.cells import Cell
-from paper_figures.claim_rules import _own
+from paper_figures.claim_evidence import own_twins
 from paper_figures.comparisons import (
     TRAINED_ONCE,
     asked,
@@ -48,7 +48,7 @@ def table_text(evidence: Evidence) -> str:
 
 def summary(evidence: Evidence) -> pd.DataFrame:
     """A row a budget, M = N and iterations in sampling: FD, its ratio to the suite's own M = N, and the training."""
-    frame, cells, own = evidence.frame, asked(evidence), _own(evidence)
+    frame, cells, own = evidence.frame, asked(evidence), own_twins(evidence).dropna(subset=["fid"])
     rows: list[dict[str, Any]] = []
     for budget, n, k in product(*(sorted(set(cells[name])) for name in ("budget", "n_max", "iterations"))):
         some, twin = (f[(f.budget == budget) & (f.iterations == k)] for f in (frame, own))
