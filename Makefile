@@ -11,7 +11,7 @@ install: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-demo: install  ## the main job on the embedded suite: about 8 minutes on two cores, after installation
+demo: install  ## the main job on the embedded suite: under 10 minutes on two cores, installation included
 	$(BIN)/python bench/run_grid.py --grid smoothing --suite digits --seeds 0 --results results/demo
 
 figures: install

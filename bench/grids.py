@@ -118,7 +118,8 @@ def _ablations(
         for variant, seed in product(list(variants), replicates(suite, selection)):
             run = ablation_run(suite, selection, seed, **variant)
             for budget, k in product(selection.budgets or budgets, iterations):
-                cells += _cell(suite, selection, run, budget, k, seed)
+                if budget >= run.config.least_passes:
+                    cells += _cell(suite, selection, run, budget, k, seed)
     return cells
 
 
@@ -231,6 +232,10 @@ def beyond(suite: Suite, selection: Selection) -> list[AnyCell]:
     return cells
 
 
+class NoCellsError(BadInputError):
+    """A grid is empty for the models and budgets that were asked for."""
+
+
 GRIDS: dict[str, Callable[[Suite, Selection], list[AnyCell]]] = {
     grid.__name__: grid
     for grid in (
@@ -244,7 +249,8 @@ def get_cells(grid: str, suite: Suite, selection: Selection) -> list[AnyCell]:
     """The cells of a grid, each once; of "all", those of every grid that has any for the selected models.
 
     Raises:
-        BadInputError: unknown grid, one without cells for the selected models, or a budget below one step of a model.
+        BadInputError: unknown grid, or a budget below one step of a model.
+        NoCellsError: nothing in the grid for the selected models and budgets.
     """
     if grid == "all":
         found = [cell for name in GRIDS for cell in GRIDS[name](suite, selection)]
@@ -253,5 +259,6 @@ def get_cells(grid: str, suite: Suite, selection: Selection) -> list[AnyCell]:
     else:
         raise BadInputError(f"unknown grid {grid!r}: choose all or one of {', '.join(GRIDS)}")
     if not found:
-        raise BadInputError(f"--models {' '.join(selection.models)}: grid {grid} has no cells for them")
+        asked = " ".join(["--models", *selection.models, *(f"--budget {b}" for b in selection.budgets or ())])
+        raise NoCellsError(f"{asked}: grid {grid} has no cells for them")
     return list(dict.fromkeys(found))

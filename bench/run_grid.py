@@ -1,7 +1,6 @@
 """Evaluate a grid of equal-compute cells: python bench/run_grid.py --grid smoothing"""
 
 import csv
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -56,7 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     store = Store(arguments.results, suite.name)
     todo = missing(store, cells)
     if arguments.plan:
-        print("\n".join(plan(store, cells, todo, arguments.workers or min(os.cpu_count() or 1, 8))))
+        from bench.environment import usable_cores
+
+        print("\n".join(plan(store, cells, todo, arguments.workers or min(usable_cores(), 8))))
         return 0
     store.check_writable()
     failed = 0

@@ -59,7 +59,8 @@ def schedule(cell: Cell) -> str:
 def caption(evidence: Evidence, cell: Cell, count: int) -> str:
     """The protocol of samples to look at in one line."""
     protocol, classes = cell.protocol, cell.run.config.num_classes
-    guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"
+    guided = protocol.guidance_scale != 1
+    guidance = f"guidance {protocol.guidance_scale:g}, which doubles them" if guided else "no guidance"
     labels = f"image i has label i mod {classes}" if classes else "no labels"
     return (
         f"{evidence.suite}: the first {count} samples of seed {cell.seed}, not selected; {labels}; "

@@ -65,5 +65,5 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
     axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
     style.shared_legend(figure, axes)
     lost = " Cross: diverged." if np.isinf(measured).any() else ""
-    style.note(figure, f"{evidence.caption}.{lost}")
+    style.note(figure, f"{evidence.caption}. {evidence.choice}{lost}")
     return style.save(figure, evidence.path("figures", "samplers"))

@@ -23,7 +23,6 @@ BOTTOM, TOP = 0.5, 2.7  # of the stacks
 EXPLICIT_HEIGHT = 0.36  # of all pre blocks, or all post blocks, together
 IMPLICIT = (1.4, 2.0)  # bottom and top of the implicit layer
 BRANCH, REUSED, SOLVED = 1.02, 1.22, 2.17  # heights where arrows leave or enter
-COLORS = {"explicit": "#f6cfae", "implicit": "#a9cfe8"}  # pale DiT and FPDM of style.COLORS
 INK, REUSE = "#333333", style.SERIES[2]
 
 
@@ -53,7 +52,7 @@ def note_text(suite: str, dit: ModelConfig, fpdm: ModelConfig) -> str:
 
 def _dit(axis: Axes, config: ModelConfig) -> None:
     _text(axis, DIT_X + 0.35, HEIGHT - 0.1, f"DiT: {config.depth} passes a timestep", size=8.5)
-    _blocks(axis, DIT_X, BOTTOM, TOP, config.depth)
+    _blocks(axis, DIT_X, BOTTOM, TOP, config.depth, "explicit")
     _arrow(axis, (DIT_X, BOTTOM - 0.18), (DIT_X, BOTTOM))
     _arrow(axis, (DIT_X, TOP), (DIT_X, TOP + 0.2))
     _text(axis, DIT_X, BOTTOM - 0.28, "$x_t$")
@@ -89,7 +88,7 @@ def _timestep(axis: Axes, x: float, time: str, n_pre: int, n_post: int) -> None:
     right = x + WIDTH / 2
     _arrow(axis, (x, pre_top), (x, BRANCH), (right + 0.2, BRANCH), (right + 0.2, 1.6), (right, 1.6))
     _text(axis, right + 0.25, 1.45, "input\ninjection", align="left", size=6.5)
-    _box(axis, x, *IMPLICIT, COLORS["implicit"])
+    _box(axis, x, *IMPLICIT, style.PARTS["implicit"])
     _text(axis, x, sum(IMPLICIT) / 2, "1 implicit block,\nk iterations")
     left = x - WIDTH / 2
     _head(axis, (left, 1.88), (left, 1.52), bend=1.1)
@@ -100,16 +99,17 @@ def _timestep(axis: Axes, x: float, time: str, n_pre: int, n_post: int) -> None:
     _text(axis, x, TOP + 0.3, "prediction")
 
 
-def _blocks(axis: Axes, x: float, bottom: float, top: float, count: int, name: str = "") -> None:
+def _blocks(axis: Axes, x: float, bottom: float, top: float, count: int, name: str) -> None:
     """Explicit blocks, one above the other; an arrow instead if there are none."""
     if count == 0:
         axis.plot([x, x], [bottom, top], color=INK, linewidth=1)
         return
     each = (top - bottom) / (count - GAP * (count > 1))
     for i in range(count):
-        _box(axis, x, bottom + i * each, bottom + (i + 1 - GAP * (count > 1)) * each, COLORS["explicit"])
-    if name:
-        _text(axis, x, (bottom + top) / 2, f"{count} {name} block{'s' if count > 1 else ''}")
+        _box(axis, x, bottom + i * each, bottom + (i + 1 - GAP * (count > 1)) * each, style.PARTS[name])
+    if name != "explicit":
+        ink = "white" if name == "pre" else INK  # on the darkest shade
+        _text(axis, x, (bottom + top) / 2, f"{count} {name} block{'s' if count > 1 else ''}", color=ink)
 
 
 def _box(axis: Axes, x: float, bottom: float, top: float, color: str) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 
 from bench.grids import SHOWN_ITERATIONS
 from bench.suites import get_suite
@@ -56,18 +55,6 @@ def schedules(dit: ModelConfig, fpdm: ModelConfig, budget: int, iterations: int)
     return found
 
 
-def _shade(color: str, white: float) -> tuple[float, ...]:
-    """The colour mixed with white (above 0) or black (below)."""
-    other = 1.0 if white > 0 else 0.0
-    return tuple(c + (other - c) * abs(white) for c in to_rgb(color))
-
-
-COLORS = {
-    "explicit": _shade(style.COLORS["dit"], 0.0),
-    "pre": _shade(style.COLORS["fpdm"], -0.6),
-    "implicit": _shade(style.COLORS["fpdm"], 0.3),
-    "post": _shade(style.COLORS["fpdm"], 0.75),
-}
 LABELS = {
     "explicit": "explicit blocks",
     "pre": "pre blocks",
@@ -99,7 +86,7 @@ def draw(evidence: Evidence) -> list[Path]:
 def _panel(axis: Axes, one: Schedule) -> None:
     bottom = [0] * len(one.timesteps)
     for part, passes in one.parts.items():
-        axis.bar(one.timesteps, passes, WIDTH, bottom, color=COLORS[part], label=LABELS[part], linewidth=0)
+        axis.bar(one.timesteps, passes, WIDTH, bottom, color=style.PARTS[part], label=LABELS[part], linewidth=0)
         bottom = [b + p for b, p in zip(bottom, passes, strict=True)]
     axis.set_xlim(TIMESTEPS - 1 + 30, -30)
     axis.set_xticks([TIMESTEPS - 1, 500, 0])

@@ -4,16 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullLocator
 
 from bench.grids import PREPOST_LAYERS
 from paper_figures import style
+from paper_figures.claim_evidence import lent
+from paper_figures.comparisons import few_ticks
 from paper_figures.gather import Evidence, over_seeds, plus_minus
-from paper_figures.intervals import best, half_width
+from paper_figures.intervals import best, interval
 from paper_figures.tables import markdown, write_table
 
 GRID = "prepost"
 TITLE = "Figure 7: pre/post layers"
+COLORS = (style.SERIES[1], style.SERIES[0], *style.SERIES[2:])  # the twin, with one layer, has FPDM's
 APART = 1.03  # factor between the lines' budgets, so that bars do not cover each other
 
 
@@ -22,7 +24,8 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     rows = over_seeds(evidence.frame)
-    note = f"FD: Fréchet distance, lower is better. {_training(evidence.frame)}"
+    once = _training(evidence.frame)
+    note = f"FD: Fréchet distance, lower is better. {once}{' Their ± is of sampling alone.' if once else ''}"
     return [*_figure(evidence), *write_table(evidence, "prepost", rows, _readable(rows), note)]
 
 
@@ -31,13 +34,16 @@ def table_text(evidence: Evidence) -> str:
     return markdown(_readable(over_seeds(evidence.frame)))
 
 
-def by_layers(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per number of layers and budget: FD at the iterations that are best in the other replicates."""
+def by_layers(evidence: Evidence) -> pd.DataFrame:
+    """A row per number of layers and budget: FD at the iterations that are best in the other replicates.
+
+    What was trained once is lent the twin's spread over training seeds, where the evidence has it.
+    """
     rows = []
-    for (layers, budget), cells in frame.groupby(["n_pre", "budget"]):
-        values = best(cells).dropna().to_numpy()  # none where a replicate lacks what the others choose
+    for (layers, budget), cells in evidence.frame.groupby(["n_pre", "budget"]):
+        values = best(cells).dropna()  # none where a replicate lacks what the others choose
         if len(values):
-            half = half_width(values) if np.isfinite(values).all() else np.nan
+            half = interval(values, lent(evidence, cells))[1] - values.mean() if np.isfinite(values).all() else np.nan
             rows.append({"n_pre": layers, "budget": budget, "fd": values.mean(), "fd_half": half})
     return pd.DataFrame(rows, columns=["n_pre", "budget", "fd", "fd_half"], dtype=float).astype(
         {"n_pre": int, "budget": int}
@@ -50,7 +56,7 @@ def _training(frame: pd.DataFrame) -> str:
     once = [str(n) for n in seeds.index[seeds.train_seed < seeds.seed]]
     if not once:
         return ""
-    return f"Trained once, so that bars are of sampling only: {', '.join(once)} layers."
+    return f"Trained once: {', '.join(once)} layers."
 
 
 def _readable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +74,7 @@ def _readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(evidence: Evidence) -> list[Path]:
-    rows = by_layers(evidence.frame)
+    rows = by_layers(evidence)
     finite = rows[np.isfinite(rows.fd)]
     if finite.empty:
         return []
@@ -78,20 +84,17 @@ def _figure(evidence: Evidence) -> list[Path]:
         some = finite[finite.n_pre == layers]
         if len(some):
             x = some.budget * APART ** (i - 1.5)
-            style.curve(axis, x, some, color=style.SERIES[i], marker=style.MARKERS[i], label=str(layers))
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xticks(budgets, [str(budget) for budget in budgets])
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_locator(NullLocator())
+            style.curve(axis, x, some, color=COLORS[i], marker=style.MARKERS[i], label=str(layers))
+    few_ticks(axis, budgets, finite.fd.to_numpy(float))
     axis.set_xlabel("block passes an image")
     axis.set_ylabel(f"Fréchet distance ({evidence.extractor})")
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, title="pre/post layers", loc="outside upper center", ncols=len(labels))
-    chosen = "each at its best iterations, chosen on the other replicates"
+    tried = " or ".join(map(str, sorted(set(evidence.frame.iterations))))
+    chosen = f"each at {tried} iterations, whichever is best on the other replicates"
+    once = _training(evidence.frame)
+    once += " Their bars have the spread of the twin over training seeds added." if once else ""
     lost = [f"{row.n_pre} at {row.budget}" for row in rows[np.isinf(rows.fd)].itertuples()]
     diverged = f" Diverged, hence not drawn: {', '.join(lost)}." if lost else ""
-    style.note(figure, f"{evidence.caption}; {chosen}. {_training(evidence.frame)}{diverged}")
+    style.note(figure, f"{evidence.caption}; {chosen}. {once}{diverged}")
     return style.save(figure, evidence.path("figures", "fig7_prepost"))

@@ -18,7 +18,7 @@ from bench.store import Record, Store
 from paper_figures.intervals import half_width
 
 METRICS = ("fid", "kid", "kid_subset_std")
-TIMES = ("images_per_s", "latency_s")
+TIMES = ("images_per_s", "latency_s", "search_s")
 
 
 def _timing(record: Record) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def _timing(record: Record) -> dict[str, Any]:
     environment, timing = record.environment, record.timing
     if not timing:  # diverged
         return {}
-    return {name: timing[name] for name in TIMES} | {
+    return {name: timing.get(name, 0.0) for name in TIMES} | {
         "timed_on": f"{environment['hardware']}; {timing['threads']:.0f} thread(s) a cell, "
         f"{timing['workers']:.0f} cell(s) side by side"
     }
@@ -75,8 +75,11 @@ class Evidence:
             quality = record.metrics if record.status == "done" else dict.fromkeys(METRICS, np.inf)
             spent = record.cost.get("block_passes", np.nan)
             comparable = record.cost.get("comparable", True)
-            rows.append(cell.row() | quality | {"spent": spent, "comparable": comparable} | _timing(record))
-        frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *METRICS, "spent", "comparable", *TIMES, "timed_on"])
+            executed = record.cost.get("executed_block_passes", np.nan)
+            cost = {"spent": spent, "executed": executed, "comparable": comparable}
+            rows.append(cell.row() | quality | cost | _timing(record))
+        costs = ("spent", "executed", "comparable")
+        frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *METRICS, *costs, *TIMES, "timed_on"])
         if len(frame) and frame.timed_on.nunique() > 1:  # times of different machines are never merged
             frame[list(TIMES)] = float("nan")
         return frame
@@ -121,13 +124,6 @@ class Evidence:
         folder = self.store.root / kind / self.variant
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
-
-    def training(self, model: str) -> dict[str, Any] | None:
-        """The summary of the training of this grid's `model`."""
-        for cell in self.cells:
-            if cell.run is not None and cell.run.model == model:
-                return self.store.read_training(cell.run)
-        return None
 
     @property
     def caption(self) -> str:

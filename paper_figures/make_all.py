@@ -13,7 +13,7 @@ from types import ModuleType
 
 import paper_figures
 from bench.cli import CellArguments, parse, run
-from bench.grids import get_cells
+from bench.grids import NoCellsError, get_cells
 from bench.store import Store, write_json
 from bench.suites import get_suite
 from paper_figures.gather import Evidence
@@ -49,7 +49,13 @@ def main(argv: list[str] | None = None) -> int:
     environments = []
     for grid in sorted(wanted, key=lambda grid: grid == "all"):  # claims last
         command = shlex.join(["python", "bench/run_grid.py", "--grid", grid, *arguments.flags()])
-        evidence = Evidence(suite.name, grid, get_cells(grid, suite, selection), store, command, arguments.variant())
+        try:
+            cells = get_cells(grid, suite, selection)
+        except NoCellsError:
+            if arguments.grid != "all":
+                raise
+            continue
+        evidence = Evidence(suite.name, grid, cells, store, command, arguments.variant())
         _report_absent(evidence)
         if not evidence.environments:  # no record
             continue

@@ -22,6 +22,8 @@ COLORS = {"dit": "#D55E00", "fpdm": "#0072B2", "fpdm cold": "#56B4E9"}
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # where lines are not the twins
 MARKERS = ("s", "o", "^", "D", "v", "P")
 LABELS = {"dit": "DiT", "fpdm": "FPDM"}
+# parts of the networks: DiT's blocks; FPDM's in shades of its blue
+PARTS = {"explicit": "#D55E00", "pre": "#002E47", "implicit": "#4D9CC9", "post": "#BFDCEC"}
 PAGE_WIDTH_IN, COLUMN_WIDTH_IN = 7.0, 3.4
 
 mpl.rcParams.update(

@@ -27,7 +27,9 @@ def draw(evidence: Evidence) -> list[Path]:
         written += write_table(evidence, "table1", table, _readable(table, asked(evidence).model), note)
         written += write_table(evidence, "table1_ratios", table, ratios(table), note)
     if len(sizes := footprints(evidence)):
-        written += write_table(evidence, "table1_footprint", sizes, _sizes(sizes), _footprint_note(evidence))
+        written += write_table(
+            evidence, "table1_footprint", sizes, _sizes(sizes), _footprint_note(evidence), caption=""
+        )
     return written
 
 
@@ -94,7 +96,11 @@ def _sizes(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "size": table["size"],
-            "training step": [f"batch {b}, {p}" for b, p in zip(table.batch_size, table.precision, strict=True)],
+            "training step": [
+                f"batch {row.batch_size}, {row.precision}"
+                + (f", n = {row.n}, m = {row.m}" if row.model == "fpdm" else "")
+                for row in table.itertuples()
+            ],
             "model": table.model.map(style.LABELS),
             "parameters (M)": number(table.parameters / 1e6, ".4g"),
             "published (M)": only(TABLE1_PARAMETERS_M),
@@ -114,5 +120,6 @@ def _footprint_note(evidence: Evidence) -> str:
         "torch's meta device (bench/metrics/memory.py); the CUDA context, workspaces and what the allocator rounds up "
         "come on top.",
         "Published: 87% fewer parameters, 60% less memory at batch 64 (Table 1); whether its GB "
-        "are of 10 to the 9 or 2 to the 30 bytes, the paper does not say.",
+        "are of 10 to the 9 or 2 to the 30 bytes, and what it counts, the paper does not say: the absolute values "
+        "differ, for a reason that we do not know.",
     )

@@ -18,7 +18,12 @@ def markdown(readable: pd.DataFrame) -> str:
 
 
 def write_table(
-    evidence: Evidence, name: str, machine: pd.DataFrame, readable: pd.DataFrame, note: str = ""
+    evidence: Evidence,
+    name: str,
+    machine: pd.DataFrame,
+    readable: pd.DataFrame,
+    note: str = "",
+    caption: str | None = None,
 ) -> list[Path]:
     """Write tables/<name>.{csv,md,tex}.
 
@@ -28,9 +33,10 @@ def write_table(
         machine: full precision, for the CSV.
         readable: headings and rounding for people, for Markdown and LaTeX.
         note: a sentence or two below the table, after the caption.
+        caption: instead of the evidence's.
     """
     csv, md, tex = (evidence.path("tables", f"{name}.{suffix}") for suffix in ("csv", "md", "tex"))
-    text = f"{evidence.caption}. {note}".strip()
+    text = f"{f'{evidence.caption}.' if caption is None else caption} {note}".strip()
     machine.to_csv(csv, index=False, float_format="%.6g", lineterminator="\n")
     md.write_text(f"{markdown(readable)}\n\n{text}\n")
     tex.write_text(latex(readable, text, f"tab:{evidence.suite}-{name.replace('_', '-')}"))

@@ -35,7 +35,8 @@ def draw(evidence: Evidence) -> list[Path]:
     for run, log in logs.items():
         smooth = log.loss.rolling(WINDOW, center=True, min_periods=1).median()
         color = style.COLORS[run.model]
-        label = f"{style.LABELS[run.model]}, {int(log.step.max())} steps" if run.seed == first else None
+        steps = (evidence.store.read_training(run) or {"step": log.step.max()})["step"]
+        label = f"{style.LABELS[run.model]}, {int(steps)} steps" if run.seed == first else None
         axis.plot(log.elapsed_s, smooth, color=color, linewidth=1.2 if label else 0.6, label=label)
     axis.set_yscale("log")
     axis.set_xlabel("training clock (s)")
@@ -44,4 +45,7 @@ def draw(evidence: Evidence) -> list[Path]:
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_locator(NullLocator())
     axis.legend()
+    count = len({run.seed for run in logs})
+    seeds = f"; a line a training seed, steps are those of the thick one (seed {first})" if count > 1 else ""
+    style.note(figure, f"{evidence.suite}: medians over {WINDOW} lines of the log{seeds}")
     return style.save(figure, evidence.path("figures", "training_loss"))

@@ -11,6 +11,7 @@ from torch_fidelity import calculate_metrics
 
 from bench import workers
 from bench.data import load_dataset
+from bench.environment import usable_cores
 from bench.evaluate import Evaluator
 from bench.generate import Generator
 from bench.grids import get_cells
@@ -88,10 +89,16 @@ def test_one_and_two_workers_give_the_same_records(cells, evaluated_store, cpu):
         results.append(records)
     for key, alone in results[0].items():
         pair = results[1][key]
-        assert pair.timing["workers"] == min(2, len(cells))
+        assert (pair.timing["workers"], alone.timing["workers"]) == (2, 1)
         assert pair.metrics["fid"] == pytest.approx(alone.metrics["fid"], rel=1e-3)
         assert pair.metrics["kid"] == pytest.approx(alone.metrics["kid"], rel=1e-2, abs=1e-4)
     assert missing(evaluated_store, cells) == []
+
+
+def test_one_cell_made_again_is_timed_like_the_others(cells, evaluated_store, cpu):
+    """As many threads as it would have beside other workers: else its times would not be compared with theirs."""
+    (record,) = evaluate_all(cells[:1], evaluated_store, cpu, workers=2)
+    assert (record.timing["workers"], record.timing["threads"]) == (2, max(1, usable_cores() // 2))
 
 
 def test_a_record_tells_what_it_is_made_from(cells, evaluated_store, cpu):

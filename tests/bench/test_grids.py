@@ -9,7 +9,7 @@ import pytest
 from bench import selection as selecting
 from bench.cells import CELL_COLUMNS
 from bench.errors import BadInputError
-from bench.grids import GRIDS, get_cells
+from bench.grids import GRIDS, NoCellsError, get_cells
 from bench.selection import Selection
 from bench.suites import get_suite
 
@@ -129,6 +129,15 @@ def test_bad_selections_name_the_value(selection, message):
 def test_a_small_budget_keeps_the_cells_that_it_allows():
     grid = cells(budgets=(5,), models=("fpdm",))
     assert [(c.iterations, c.steps) for c in grid] == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_what_a_small_budget_leaves_of_all_grids():
+    """4 + 4 pre/post layers need 9 passes; an empty grid alone says so, among all it is passed over."""
+    small = Selection(budgets=(5,), models=("fpdm",))
+    assert {c.n_pre for c in get_cells("prepost", DIGITS, small)} == {0, 1}
+    assert get_cells("all", DIGITS, small)
+    with pytest.raises(NoCellsError, match="--models fpdm --budget 5: grid convergence has no cells"):
+        get_cells("convergence", DIGITS, small)
 
 
 def test_a_key_holds_the_digests_of_extractor_and_reference(monkeypatch):

@@ -2,23 +2,26 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from bench.store import Record
+from bench.store import Record, Store
 from paper_figures import published
-from paper_figures.claims import CLAIMS, draw, judge
+from paper_figures.claims import CLAIMS, draw, judge, ledger
 from paper_figures.gather import Evidence
 from paper_figures.intervals import Verdict
 
 C, X, I, U = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.UNTESTED  # noqa: E741
-NOISE = (0.97, 1.0, 1.03)  # what replicates differ by
+NOISE = (0.997, 1.0, 1.003)  # what replicates differ by
 
 
 def paper(cell):
     """Results as the paper has them, in its own words: every rule should confirm them."""
     run, k = cell.run, cell.iterations
     noise = NOISE[cell.seed]
+    if cell.budget > 560:  # no numbers there, but a statement
+        return noise * {"dit": 10.0, "fpdm": 20.0}[run.model]
     table1 = published.TABLE1_FID[cell.budget, run.model]["ddpm" if cell.sampler == "ddpm" else "ddim"]
     if run.model == "dit":
         return noise * table1
@@ -71,7 +74,7 @@ def finding(statement, evidence):
         ("FPDM is better at 140", (C, I, C)),  # upside down, 26 iterations are the best schedule, and ahead of DiT
         ("FPDM is better at 280", (C, I, C)),
         ("At 560, better with DDPM", (C, I, X)),
-        ("Above 560", (U, U, U)),
+        ("Above 560", (C, I, X)),
         ("Better on every dataset", (U, U, U)),
         ("The optimum lies at 4 to 8", (C, I, X)),
         ("Slightly worse than DiT at 26", (C, I, X)),
@@ -148,14 +151,64 @@ def test_overspent_cells_are_left_out(tmp_path, write_records):
     assert finding("Reuse helps", evidence).verdict is U
 
 
+@pytest.mark.parametrize(
+    ("statement", "wanted"),
+    [
+        ("FPDM is better at 280", {"iterations": 1, "budget": 280, "sampler": "ddpm"}),
+        ("Increasing is better", {"allocation": "increasing", "iterations": 26}),
+        ("Reuse helps", {"reuse": False, "iterations": 1, "model": "fpdm"}),
+        ("At least one pre/post", {"n_pre": 1, "iterations": 2, "budget": 280}),
+        ("M = N of 3 to 6", {"n_max": 6, "iterations": 5, "budget": 280, "unroll": "stochastic"}),
+        ("Cost is proportional", {"model": "fpdm", "iterations": 26, "budget": 560, "sampler": "ddpm"}),
+        ("Reuse lowers residuals", {"measure": "convergence", "reuse": True}),
+    ],
+)
+def test_one_missing_record_leaves_a_claim_untested(statement, wanted, tmp_path, evidences):
+    """What is left of a sample is another sample: a verdict on it would depend on which record was lost."""
+    evidence = evidences["paper"]
+    assert finding(statement, evidence).verdict is C
+    lost = next(c for c in evidence.cells if wanted.items() <= c.row().items())
+
+    class Holed(Store):
+        def current(self, cell):
+            return None if cell == lost else super().current(cell)
+
+    holed = Evidence("digits", "all", evidence.cells, Holed(evidence.store.root.parent, "digits"), "command")
+    found = finding(statement, holed)
+    assert found.verdict is U
+    assert "missing record" in found.measured
+    assert f"1 of {len(evidence.cells)} cells have no result yet." in ledger(holed)
+
+
+def test_injections_are_not_negligible_by_arithmetic(evidences):
+    found = finding("The injections are negligible", evidences["paper"])
+    assert found.verdict is X
+    assert "XL/2: injection 32% of a block" in found.measured
+
+
+def test_where_reuse_gains_is_compared_step_by_step(tmp_path, write_records):
+    """Residuals that reuse lowers by more and more towards the image, in each replicate a little differently."""
+
+    def planted(evidence):
+        for cell in (c for c in evidence.cells if c.measure == "convergence"):
+            gain = np.linspace(0.9, 0.1, cell.steps) * NOISE[cell.seed] if cell.reuse else np.ones(cell.steps)
+            residuals = np.broadcast_to(gain[:, None], (10, cell.steps, cell.iterations)).tolist()
+            record = evidence.store.read(cell)
+            evidence.store.write(Record(**{**vars(record), "series": {"residuals": residuals}}))
+        return Evidence("digits", evidence.grid, evidence.cells, evidence.store, "command")
+
+    evidence = planted(write_records(tmp_path, "convergence", seeds=(0, 1, 2)))
+    assert finding("Reuse is most effective", evidence).verdict is C
+
+
 def test_the_ledger_has_every_claim_with_its_rule(evidences):
     path, *table = draw(evidences["paper"])
     assert [written.name for written in table] == ["claims.csv", "claims.md", "claims.tex"]
-    assert (written := pd.read_csv(table[0])).verdict.value_counts()["not tested"] == 2
+    assert (written := pd.read_csv(table[0])).verdict.value_counts()["not tested"] == 1
     assert written.claim.tolist() == [claim.statement for claim in CLAIMS]
     text = path.read_text()
-    assert len(CLAIMS) == 21
+    assert len(CLAIMS) == 23
     for claim in CLAIMS:
         assert f"| {claim.statement} | {claim.section} | {claim.published} |" in text
-    assert text.count("*Rule: ") == 21
-    assert "2 not tested" in text
+    assert text.count("*Rule: ") == 23
+    assert "1 not tested" in text

@@ -11,12 +11,13 @@ from bench.selection import Selection
 from bench.store import Record, Store
 from bench.suites import get_suite
 from paper_figures import claims, fig4_smoothing, fig6a_reuse, published
+from paper_figures.comparisons import twins
 from paper_figures.gather import Evidence, over_seeds
 from paper_figures.make_all import drawables, main
 
 
 def test_summary_finds_the_best_schedule_and_sets_the_published_value_beside_it(tmp_path, write_records):
-    table = fig4_smoothing.summary(write_records(tmp_path, seeds=(0,)).frame)
+    table = twins(write_records(tmp_path, seeds=(0,)))
     assert table.budget.tolist() == [140, 280, 560]
     assert table.iterations.tolist() == [5, 5, 5]
     assert table.ratio.tolist() == pytest.approx([0.25, 0.5, 1.0])
@@ -37,7 +38,7 @@ def test_verdicts(tmp_path, write_records, dit, verdict):
     def fid(cell):
         return dit if cell.run.model == "dit" else 1.0 + abs(cell.iterations - 5) + 0.5 * cell.seed
 
-    table = fig4_smoothing.summary(write_records(tmp_path, seeds=(0, 1, 2), fid=fid).frame)
+    table = twins(write_records(tmp_path, seeds=(0, 1, 2), fid=fid))
     assert set(table.verdict) == {verdict}
     assert table.iterations.tolist() == [5, 5, 5]
 
@@ -107,6 +108,14 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path, capsy
     assert "fig4_smoothing.png" in printed  # the rest is drawn
 
 
+def test_grids_without_cells_for_the_models_are_passed_over(tmp_path, capsys, write_records):
+    write_records(tmp_path)
+    assert main(["--results", str(tmp_path), "--models", "dit"]) == 0
+    assert "fig4_smoothing.png" in capsys.readouterr().out
+    with pytest.raises(BadInputError, match="--models dit: grid solvers has no cells"):
+        main(["--results", str(tmp_path), "--models", "dit", "--grid", "solvers"])
+
+
 def test_without_records_nothing_is_drawn_nor_left(tmp_path, capsys, write_records):
     assert main(["--results", str(tmp_path / "none")]) == 0
     assert "140 of 140 cells missing" in capsys.readouterr().out
@@ -158,7 +167,7 @@ def test_kept_results_are_complete_clean_and_of_one_machine():
     cells = get_cells("smoothing", get_suite("digits"), Selection())
     evidence = Evidence("digits", "smoothing", cells, Store(root / "results", "digits"), "command")
     kept = pd.read_csv(root / "results/digits/tables/smoothing_best.csv")
-    drawn = fig4_smoothing.summary(evidence.frame)
+    drawn = twins(evidence)
     assert kept.fpdm_fd.tolist() == pytest.approx(drawn.fpdm_fd.tolist(), rel=1e-5)
     evidence = Evidence("digits", "all", get_cells("all", get_suite("digits"), Selection()), evidence.store, "command")
     assert (root / "results/digits/claims.md").read_text() == claims.ledger(evidence)

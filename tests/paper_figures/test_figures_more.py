@@ -15,24 +15,30 @@ from paper_figures import (
     fig1_samples,
     fig2_architecture,
     fig3_schedules,
+    fig4_smoothing,
     fig5_strips,
+    fig6a_reuse,
     fig6bc_convergence,
     fig7_prepost,
     fig8_11_uncurated,
     fig12_comparison,
+    training_loss,
 )
 
 FILES = {
     fig1_samples: {"fig1_samples"},
     fig2_architecture: {"fig2_architecture"},
     fig3_schedules: {"fig3_schedules"},
+    fig4_smoothing: {"fig4_smoothing", "smoothing", "smoothing_best"},
     fig5_strips: {"fig5_strips"},
+    fig6a_reuse: {"fig6a_reuse", "reuse"},
     fig6bc_convergence: {"fig6b_convergence", "fig6c_convergence"},
     fig7_prepost: {"fig7_prepost", "prepost"},
     fig8_11_uncurated: {"fig8_11_digits"},
     fig12_comparison: {"fig12_comparison"},
+    training_loss: {"training_loss"},
 }
-WITHOUT_RECORDS = {fig2_architecture, fig3_schedules}  # drawn from configurations
+WITHOUT_RECORDS = {fig2_architecture, fig3_schedules, training_loss}  # drawn from configurations, or training logs
 
 
 @pytest.fixture(scope="module")
@@ -213,15 +219,16 @@ def planted(cell):
 
 def test_pre_post_layers_are_compared_at_the_iterations_that_the_other_replicates_choose(write_records, tmp_path):
     """Geometric means of the others: without 0: 20 and 8.9; without 1: 4.5 and 9.5; without 2: 4.5 and 8.5."""
-    frame = write_records(tmp_path, grid="prepost", seeds=(0, 1, 2), fid=planted).frame
-    rows = fig7_prepost.by_layers(frame).set_index(["n_pre", "budget"])
+    evidence = write_records(tmp_path, grid="prepost", seeds=(0, 1, 2), fid=planted)
+    rows = fig7_prepost.by_layers(evidence).set_index(["n_pre", "budget"])
     assert set(rows.index) == {(n, budget) for n in (0, 1, 2, 4) for budget in (140, 280, 560)}
     values = np.array([9.0, 20.0, 20.0])  # on its own samples replicate 0 would choose 1.0
     one = rows.loc[(1, 280)]
     assert one.fd == pytest.approx(values.mean())
     assert one.fd_half == pytest.approx(4.302653 * values.std(ddof=1) / math.sqrt(3), rel=1e-5)
-    assert tuple(rows.loc[(4, 560)]) == (42.0, 0.0)
-    assert fig7_prepost._training(frame).endswith("0, 2, 4 layers.")
+    lent = np.log([1.0, 20.0, 20.0]).var(ddof=1)  # trained once: the twin's spread, the larger of its two schedules
+    assert tuple(rows.loc[(4, 560)]) == pytest.approx((42.0, 4.302653 * 42.0 * math.sqrt(lent)))
+    assert fig7_prepost._training(evidence.frame).endswith("0, 2, 4 layers.")
 
 
 def test_a_diverged_network_is_named_below_figure_7(evidence_of, write_records, tmp_path, monkeypatch):
@@ -280,6 +287,15 @@ def test_what_there_is_is_drawn(module, write_records, tmp_path, capsys):
         return cell.run.model == "dit" or reused or (cell.budget == 280 and cell.iterations in (5, 8))
 
     assert {path.stem for path in module.draw(write_records(tmp_path, grid=module.GRID, skip=skip))} == FILES[module]
+
+
+@pytest.mark.parametrize("module", [fig4_smoothing, fig6a_reuse], ids=name_of)
+def test_all_diverged_is_a_table_without_a_figure(module, write_records, tmp_path):
+    evidence = write_records(tmp_path, grid=module.GRID)
+    for cell in evidence.cells:
+        record = evidence.store.read(cell)
+        evidence.store.write(Record(**vars(record) | {"status": "diverged", "metrics": {}, "timing": {}}))
+    assert {path.suffix for path in module.draw(evidence)} == {".md", ".csv", ".tex"}
 
 
 def test_replicates_without_a_schedule_in_common_have_no_figure_7_but_a_table(write_records, tmp_path):

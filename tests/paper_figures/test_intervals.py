@@ -4,7 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_figures.intervals import Ratio, Verdict, above, below, best, both, by_seed, half_width, ratio, within
+from paper_figures.intervals import (
+    Ratio,
+    Verdict,
+    above,
+    below,
+    best,
+    both,
+    by_seed,
+    half_width,
+    interval,
+    ratio,
+    within,
+)
 
 C, X, I, U = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.UNTESTED  # noqa: E741
 
@@ -21,8 +33,41 @@ def test_a_ratio_is_paired():
     a, b = pd.Series({0: 1.0, 1: 10.0, 2: 100.0}), pd.Series({2: 200.0, 1: 20.0, 0: 2.0})
     found = ratio(a, b)
     assert (found.estimate, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
-    wide = ratio(a, b, extra_variance=0.01)
+    wide = ratio(a, b, lent=(0.01, 0.0))
     assert wide.low == pytest.approx(0.5 * math.exp(-0.43027), rel=1e-4)
+
+
+def test_networks_trained_apart_are_inconclusive_where_their_intervals_overlap():
+    """1, 2, 3 and 1.5, 3, 4.5: the ratio is exactly 2 / 3, the intervals -0.48 to 4.48 and -0.73 to 6.73 overlap."""
+    a, b = pd.Series([1.0, 2.0, 3.0]), pd.Series([1.5, 3.0, 4.5])
+    assert below(ratio(a, b)) == C
+    found = ratio(a, b, apart=True)
+    assert (found.low, found.high) == pytest.approx((2 / 3, 2 / 3))
+    assert (found.least, found.most) == (pytest.approx(-0.4843 / 6.7265, rel=1e-3), math.inf)
+    assert below(found) == above(found) == I
+    assert "intervals overlap" in str(found)
+    far = ratio(a, b + 100, apart=True)
+    assert (far.most, below(far)) == (pytest.approx(4.4843 / 99.2735, rel=1e-3), C)
+    assert "overlap" not in str(far)
+
+
+def test_what_is_lent_widens_both_intervals():
+    a = pd.Series([2.0, 2.0, 2.0])
+    assert interval(a, 0.01) == pytest.approx((2 - 2 * 0.43027, 2 + 2 * 0.43027), rel=1e-4)
+    found = ratio(a, a, (0.01, 0.0), apart=True)
+    assert (found.least, found.most) == pytest.approx((1 - 0.43027, 1 + 0.43027), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Ratio(0.5, 0.4, 0.6), "0.50 (0.40 to 0.60)"),
+        (Ratio(0.99, 0.98, 1.01), "0.990 (0.980 to 1.010)"),
+        (Ratio(0.9995, 0.999, 0.9999), "0.9995 (0.9990 to 0.9999)"),
+    ],
+)
+def test_ratios_near_one_have_more_digits(value, text):
+    assert str(value) == text
 
 
 def test_a_ratio_with_one_replicate_or_none():

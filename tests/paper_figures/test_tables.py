@@ -133,7 +133,8 @@ def test_datasets_without_results_say_what_they_need(tmp_path, write_records):
     assert table.loc[("FFHQ", "FPDM"), "FD"] == "not measured: needs suite ffhq"
     published = table["published FID"].tolist()
     assert published == ["65.2", "11.1", "58.1", "18.2", "65.6", "22.7", "80.9", "43.3", "", ""]
-    assert table.loc[("digits", "FPDM"), "verdict"] == "FPDM better"
+    assert table.loc[("digits", "FPDM"), "verdict"] == "inconclusive"  # half of DiT's in each replicate, and yet:
+    assert "intervals overlap" in table.loc[("digits", "FPDM"), "best FPDM / DiT"]
 
 
 def test_other_suites_with_results_are_in_the_same_table(tmp_path, write_records, monkeypatch):
@@ -214,8 +215,8 @@ def test_allocations_against_constant(tmp_path, write_records):
     assert ratios.index.tolist() == ["3", "5", "6", "8", "12", "26", "all"]
     assert ratios.loc["all", "increasing / constant"] == "0.90 (0.90 to 0.90), better"
     assert ratios.loc["3", "decreasing / constant"] == "1.10 (1.10 to 1.10), worse"
-    assert ratios.loc["all", "decreasing / constant"].startswith("0.99 (")  # (1.1 * 0.9) ** 0.5
-    assert ratios["adaptive: % of budget spent"].tolist() == ["100.0"] * 7
+    assert ratios.loc["all", "decreasing / constant"].startswith("0.995 (")  # (1.1 * 0.9) ** 0.5
+    assert ratios["adaptive: spent (%)"].tolist() == ["100.0"] * 7
 
 
 def test_adaptive_cells_that_overspend_are_not_compared(tmp_path, write_records):
@@ -231,8 +232,8 @@ def test_adaptive_cells_that_overspend_are_not_compared(tmp_path, write_records)
     excess = "not comparable: spent 102.5% of the budget"
     assert table.loc["adaptive", "k = 5"] == excess
     assert ratios.loc["5", "adaptive / constant"] == excess
-    assert ratios.loc["5", "adaptive: % of budget spent"] == "100.8"  # (100 + 102.5 + 100) / 3
-    assert ratios.loc["8", "adaptive: % of budget spent"] == "95.0"
+    assert ratios.loc["5", "adaptive: spent (%)"] == "100.8"  # (100 + 102.5 + 100) / 3
+    assert ratios.loc["8", "adaptive: spent (%)"] == "95.0"
     assert ratios.loc["all", "adaptive / constant"].endswith("(k = 3, 6, 8, 12, 26 only)")
     assert r"102.5\%" in evidence.path("tables", "table5.tex").read_text()
 
@@ -254,7 +255,7 @@ def test_solvers_against_plain_iteration(tmp_path, write_records):
 
 def test_samplers_at_each_budget(tmp_path, write_records):
     def fid(cell):
-        return {"ddim": 0.5}.get(cell.sampler, 2.0) ** (cell.run.model == "fpdm") * (1 + cell.seed)
+        return {"ddim": 0.5}.get(cell.sampler, 2.0) ** (cell.run.model == "fpdm") * (10 + cell.seed)
 
     evidence = write_records(tmp_path, "samplers", seeds=SEEDS, fid=fid)
     table = shown(extra_samplers, evidence)["samplers"].set_index(["block passes", "sampler"])
