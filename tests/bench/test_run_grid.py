@@ -209,7 +209,7 @@ def test_the_plan_says_what_is_missing_and_how_long_it_takes_and_writes_nothing(
     assert sum(line.startswith("train     ") for line in lines) == 16
     assert "train     dit 28 blocks, seed 0: 100 s  [dit-100s-seed0-" in lines[0]
     assert sum(line.startswith("evaluate  ") for line in lines) == 523
-    assert "16 runs to train, 27 min; 493 of 493 cells to evaluate, about " in lines[-1]
+    assert "16 runs to train, 27 min; 523 of 523 cells to evaluate, about " in lines[-1]
     assert "(assumed)" in lines[-1]
     assert not (tmp_path / "results").exists()
 
