@@ -55,9 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     store = Store(arguments.results, suite.name)
     todo = missing(store, cells)
     if arguments.plan:
-        from bench.environment import usable_cores
-
-        print("\n".join(plan(store, cells, todo, arguments.workers or min(usable_cores(), 8))))
+        print("\n".join(plan(store, cells, todo, _workers(arguments))))
         return 0
     store.check_writable()
     failed = 0
@@ -95,23 +93,29 @@ def _refuse_to_outdate(store: Store, todo: Sequence[AnyCell]) -> None:
             )
 
 
+def _workers(arguments: Arguments) -> int:
+    """As many as were asked for, or as suit the device."""
+    from bench.environment import default_workers, pick_device
+
+    return arguments.workers or default_workers(pick_device(arguments.device))
+
+
 def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
     from tqdm import tqdm
 
     from bench.environment import pick_device
     from bench.trainer import train_together
-    from bench.workers import default_workers, evaluate_all
+    from bench.workers import evaluate_all
 
     device = pick_device(arguments.device)
     train_together(needed_runs(missing(store, cells)), store, device)
     todo = missing(store, cells)  # weights trained just now make older records stale
     work = {cell.key: cell.work for cell in todo}
     failed = 0
-    workers = default_workers(device) if arguments.workers is None else arguments.workers
     form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(total=sum(work.values()), bar_format=form, mininterval=_interval_s(), disable=not todo) as bar:
-        for done, record in enumerate(evaluate_all(todo, store, device, workers), start=1):
+        for done, record in enumerate(evaluate_all(todo, store, device, _workers(arguments)), start=1):
             cell = record.cell
             what = f"{cell['measure']} {cell['model']} {cell['budget']} k={cell['iterations']}"
             if record.status == "done":

@@ -38,11 +38,6 @@ def _evaluate(cell: AnyCell) -> Record:
     return _evaluator.evaluate(cell)
 
 
-def default_workers(device: torch.device) -> int:
-    """One per core on a CPU, up to 8: small networks gain more from cells side by side than from threads. Else 1."""
-    return min(usable_cores(), 8) if device.type == "cpu" else 1
-
-
 def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
     """Evaluate cells, yielding records as they are written. Threads are shared out among the workers on a CPU.
 
@@ -50,8 +45,6 @@ def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, w
     evaluated in a process each, and one whose process dies again gets a record that says so.
     """
     left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.work)}
-    if not left:
-        return
     if workers == 1:  # as many as asked for, even for one cell: its times are to be compared
         evaluator = Evaluator(store, device)
         yield from map(evaluator.evaluate, left.values())

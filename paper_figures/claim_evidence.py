@@ -13,12 +13,11 @@ class UntestedError(Exception):
     """The records do not hold what a rule needs; says what."""
 
 
-def asked(evidence: Evidence) -> pd.DataFrame:
+def with_absent(evidence: Evidence) -> pd.DataFrame:
     """The evidence's frame, and a row without metrics for each quality cell that has no record."""
-    frame = evidence.frame
-    there = set(frame.key)
-    absent = [cell.row() for cell in evidence.cells if cell.measure == "quality" and cell.key not in there]
-    return pd.concat([frame, pd.DataFrame(absent)], ignore_index=True) if absent else frame
+    frame, asked = evidence.frame, evidence.asked
+    absent = asked[~asked.key.isin(frame.key)]
+    return pd.concat([frame, absent], ignore_index=True) if len(absent) else frame
 
 
 def some(frame: pd.DataFrame, what: str, **wanted: object) -> pd.DataFrame:
@@ -36,7 +35,7 @@ def some(frame: pd.DataFrame, what: str, **wanted: object) -> pd.DataFrame:
 
 def own_twins(evidence: Evidence) -> pd.DataFrame:
     """Rows of the suite's own twins by plain iteration, constant allocation, with reuse; also those without record."""
-    frame = asked(evidence)
+    frame = with_absent(evidence)
     twins = [cell.run.name for cell in evidence.cells if cell.run is not None and _is_twin(evidence, cell.run)]
     plain = frame.train_run.isin(twins) & (frame.solver == "iteration") & (frame.allocation == "constant")
     return frame[plain & ((frame.model == "dit") | frame.reuse.astype(bool))]

@@ -14,14 +14,12 @@ import numpy as np
 import pandas as pd
 
 from bench.cells import Cell, Footprint
-from bench.grids import BUDGETS, get_cells
+from bench.grids import BUDGETS
 from bench.metrics.cost import block_macs, injection_macs
-from bench.selection import Selection
-from bench.store import Store
 from bench.suites import SUITES, get_suite
 from models.zoo import model_config
-from paper_figures.claim_evidence import UntestedError, asked, between_runs, lent, own_twins, some
-from paper_figures.gather import Evidence
+from paper_figures.claim_evidence import UntestedError, between_runs, lent, own_twins, some, with_absent
+from paper_figures.gather import Evidence, beside
 from paper_figures.intervals import Ratio, Verdict, above, below, best, both, by_seed, ratio, within
 
 COMPARABLE = 1.5  # two FIDs within this factor are "comparable": the paper says so of 26.1 to 37.9 and of 19.6 to 16.5
@@ -74,13 +72,18 @@ def _against_dit(evidence: Evidence, budget: int, sampler: str, iterations: tupl
     return ratio(fpdm, dit, apart=True)
 
 
+def _with_both_samplers(evidence: Evidence, budget: int, rule: Callable[[Ratio], Verdict]) -> Finding:
+    """FPDM over DiT at a budget: the rule has to hold with DDPM and with DDIM."""
+    found = {s: _against_dit(evidence, budget, s) for s in ("ddpm", "ddim")}
+    text = "; ".join(f"{s.upper()}: FPDM/DiT {r}" for s, r in found.items())
+    return Finding(both(*map(rule, found.values())), text)
+
+
 def better_at(budget: int) -> Callable[[Evidence], Finding]:
     """The rule for one budget."""
 
     def rule(evidence: Evidence) -> Finding:
-        found = {s: _against_dit(evidence, budget, s) for s in ("ddpm", "ddim")}
-        text = "; ".join(f"{s.upper()}: FPDM/DiT {r}" for s, r in found.items())
-        return Finding(both(*(below(r) for r in found.values())), text)
+        return _with_both_samplers(evidence, budget, below)
 
     rule.__doc__ = f"The best FPDM below DiT at {budget} passes, with DDPM and with DDIM."
     return rule
@@ -88,9 +91,7 @@ def better_at(budget: int) -> Callable[[Evidence], Finding]:
 
 def comparable_at_560(evidence: Evidence) -> Finding:
     """Within a factor of 1.5 of DiT, with DDPM and with DDIM."""
-    found = {s: _against_dit(evidence, 560, s) for s in ("ddpm", "ddim")}
-    text = "; ".join(f"{s.upper()}: FPDM/DiT {r}" for s, r in found.items())
-    return Finding(both(*(within(r, COMPARABLE) for r in found.values())), text)
+    return _with_both_samplers(evidence, 560, lambda found: within(found, COMPARABLE))
 
 
 def ddpm_but_not_ddim(evidence: Evidence) -> Finding:
@@ -119,7 +120,7 @@ def worse_at_equal_iterations(evidence: Evidence) -> Finding:
 
 def allocation(evidence: Evidence) -> Finding:
     """Increasing below constant and constant below decreasing, over the iterations of Table 5 together."""
-    frame = asked(evidence)
+    frame = with_absent(evidence)
     frame = frame[(frame.solver == "iteration") & (frame.sampler == "ddpm") & (frame.budget == 280)]
     ks = sorted(set(some(frame, "increasing allocation", allocation="increasing").iterations))
     twin = set(own_twins(evidence).train_run)
@@ -136,7 +137,7 @@ def allocation(evidence: Evidence) -> Finding:
 
 def reuse(evidence: Evidence) -> Finding:
     """With reuse lower at 1 to 3 iterations; within a factor of 1.1 at 12 and more."""
-    frame = asked(evidence)
+    frame = with_absent(evidence)
     frame = frame[(frame.model == "fpdm") & (frame.allocation == "constant") & (frame.solver == "iteration")]
     frame = frame[(frame.budget == 280) & (frame.sampler == "ddpm")]
     cold = some(frame, "sampling without reuse", reuse=False)
@@ -189,7 +190,7 @@ def reuse_at_little_noise(evidence: Evidence) -> Finding:
 
 
 def _layers(evidence: Evidence, budget: int) -> dict[int, pd.DataFrame]:
-    frame = asked(evidence)
+    frame = with_absent(evidence)
     frame = frame[(frame.unroll == "stochastic") & (frame.allocation == "constant") & (frame.solver == "iteration")]
     frame = frame[(frame.sampler == "ddpm") & (frame.budget == budget) & frame.reuse.astype(bool)]
     zero = some(frame, f"no pre/post layers at {budget}", n_pre=0)
@@ -220,7 +221,7 @@ def layers_and_budget(evidence: Evidence) -> Finding:
 
 
 def _trained(evidence: Evidence, policy: str, n: int, iterations: tuple[int, ...] = (5,)) -> pd.DataFrame:
-    frame = asked(evidence)
+    frame = with_absent(evidence)
     frame = frame[(frame.allocation == "constant") & (frame.solver == "iteration") & (frame.sampler == "ddpm")]
     frame = frame[(frame.budget == 280) & (frame.n_pre == 1) & frame.reuse.astype(bool)]
     return some(frame, f"{policy} with N = {n}", unroll=policy, n_max=n, iterations=iterations)
@@ -237,29 +238,26 @@ def unrolling(evidence: Evidence) -> Finding:
     return Finding(both(*(above(r) for r in found.values())), text)
 
 
-def _methods(evidence: Evidence, a: str, b: str) -> dict[int, Ratio]:
-    return {n: between_runs(evidence, _trained(evidence, a, n), _trained(evidence, b, n)) for n in (6, 12)}
+def _methods(evidence: Evidence, a: str, b: str, rule: Callable[[Ratio], Verdict]) -> Finding:
+    """FD of gradient a over gradient b: the rule has to hold for N = 6 and 12."""
+    found = {n: between_runs(evidence, _trained(evidence, a, n), _trained(evidence, b, n)) for n in (6, 12)}
+    name = f"{a} / {b}".replace("jfb", "JFB")
+    return Finding(both(*map(rule, found.values())), "; ".join(f"N={n}: {name} {r}" for n, r in found.items()))
 
 
 def jfb_fails(evidence: Evidence) -> Finding:
     """FD of 1-step JFB more than twice that of stochastic JFB, for N = 6 and 12, at 5 iterations."""
-    found = _methods(evidence, "jfb", "stochastic")
-    text = "; ".join(f"N={n}: JFB / stochastic {r}" for n, r in found.items())
-    return Finding(both(*(above(r, FAILURE) for r in found.values())), text)
+    return _methods(evidence, "jfb", "stochastic", lambda found: above(found, FAILURE))
 
 
 def multi_step_helps(evidence: Evidence) -> Finding:
     """Multi-step JFB below JFB, for N = 6 and 12, at 5 iterations."""
-    found = _methods(evidence, "multi-step", "jfb")
-    text = "; ".join(f"N={n}: multi-step / JFB {r}" for n, r in found.items())
-    return Finding(both(*(below(r) for r in found.values())), text)
+    return _methods(evidence, "multi-step", "jfb", below)
 
 
 def stochastic_helps_more(evidence: Evidence) -> Finding:
     """Stochastic JFB below multi-step JFB, for N = 6 and 12, at 5 iterations."""
-    found = _methods(evidence, "stochastic", "multi-step")
-    text = "; ".join(f"N={n}: stochastic / multi-step {r}" for n, r in found.items())
-    return Finding(both(*(below(r) for r in found.values())), text)
+    return _methods(evidence, "stochastic", "multi-step", below)
 
 
 def cost(evidence: Evidence) -> Finding:
@@ -301,15 +299,11 @@ def other_datasets(evidence: Evidence) -> Finding:
     for name in ("celebahq", "ffhq", "church", "imagenet"):
         if name not in SUITES:
             raise UntestedError("suites celebahq, ffhq, church and imagenet, which need a cluster")
-        cells = get_cells("datasets", SUITES[name], Selection())
-        other = Evidence(name, "datasets", cells, Store(evidence.store.root.parent, name), "")
-        found[name] = _against_dit(other, 280, "ddpm")
+        found[name] = _against_dit(beside(evidence, name, "datasets"), 280, "ddpm")
     text = "; ".join(f"{name}: FPDM/DiT {r}" for name, r in found.items())
     return Finding(both(*(below(r) for r in found.values())), text)
 
 
 def beyond_560(evidence: Evidence) -> Finding:
     """The best FPDM above DiT at 1120 passes, with DDPM and with DDIM."""
-    found = {s: _against_dit(evidence, 1120, s) for s in ("ddpm", "ddim")}
-    text = "; ".join(f"{s.upper()}: FPDM/DiT {r}" for s, r in found.items())
-    return Finding(both(*(above(r) for r in found.values())), text)
+    return _with_both_samplers(evidence, 1120, above)

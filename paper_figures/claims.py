@@ -96,38 +96,30 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def ledger(evidence: Evidence) -> str:
-    """Every claim with its numbers and verdict, as Markdown."""
-    findings = summary(evidence)
+def ledger(evidence: Evidence, findings: pd.DataFrame) -> str:
+    """Every claim of `summary` with its numbers and verdict, as Markdown."""
     counts = {verdict: (findings.verdict == verdict).sum() for verdict in Verdict}
-    lines = [
+    paragraphs = [
         f"# Claims of the paper, tested on `{evidence.suite}`",
-        "",
         ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
-        "",
         evidence.caption + ".",
-        "",
+        evidence.missing,
         "Ratios are of Fréchet distances (below 1: the first is better), with 95% intervals over replicates, paired by "
         "seed. An interval that contains its bound is inconclusive; so are networks trained apart whose own intervals "
         "overlap. Configurations that were trained once are lent the twin's spread over training seeds.",
-        "",
         AMENDMENTS,
-        "",
-        "| claim | where | published | measured | verdict |",
-        "|---|---|---|---|---|",
     ]
-    if absent := len(evidence.absent):
-        lines[5:5] = ["", f"{absent} of {len(evidence.cells)} cells have no result yet."]
+    lines = ["| claim | where | published | measured | verdict |", "|---|---|---|---|---|"]
     for row in findings.to_dict("records"):
         rule = f"Rule: {row['rule']}" + (f" (amended: {row['amended']})" if row["amended"] else "")
         measured = f"{row['measured']}. *{rule}.*"
         lines.append(f"| {row['claim']} | {row['where']} | {row['published']} | {measured} | **{row['verdict']}** |")
-    return "\n".join(lines) + "\n"
+    return "\n\n".join([*filter(None, paragraphs), "\n".join(lines)]) + "\n"
 
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write claims.md, and tables/claims.{csv,md,tex}: the same without the measured numbers, for a glance."""
     path, table = evidence.path("", "claims.md"), summary(evidence)
-    path.write_text(ledger(evidence))
+    path.write_text(ledger(evidence, table))
     note = "Measured numbers and the rule of each verdict are in claims.md."
     return [path, *write_table(evidence, "claims", table, table[["claim", "where", "published", "verdict"]], note)]

@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from bench.cells import CELL_COLUMNS, TrainingRun
+from bench.cells import TrainingRun
 from paper_figures import claim_evidence, style
-from paper_figures.gather import Evidence
+from paper_figures.gather import Evidence, plus_minus
 from paper_figures.intervals import Ratio, Verdict, below, best, by_seed, half_width, ratio
 from paper_figures.published import TABLE1_FID
 
@@ -31,12 +31,6 @@ TWIN_COLUMNS = (
     "budget", "sampler", "dit_fd", "dit_half", "fpdm_fd", "fpdm_half", "iterations", "steps", "schedule", "replicates",
     "ratio", "ratio_low", "ratio_high", "ratio_text", "verdict",
 )  # fmt: skip
-
-
-def asked(evidence: Evidence) -> pd.DataFrame:
-    """The grid's quality cells, with or without a record."""
-    rows = [cell.row() for cell in evidence.cells if cell.measure == "quality"]
-    return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
 
 
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +120,7 @@ def _chosen(fpdm: pd.DataFrame) -> dict[str, Any]:
 
 def twins(evidence: Evidence) -> pd.DataFrame:
     """A row a budget and sampler: DiT, the best FPDM, their ratio, and the values of the paper's Table 1."""
-    frame, cells = evidence.frame, asked(evidence)
+    frame, cells = evidence.frame, evidence.asked
     lines = []
     for budget, sampler in product(sorted(set(cells.budget)), dict.fromkeys(cells.sampler)):
         line = {"budget": budget, "sampler": sampler}
@@ -136,6 +130,29 @@ def twins(evidence: Evidence) -> pd.DataFrame:
         lines.append(line | {"published_ratio": published["fpdm"] / published["dit"]})
     table = pd.DataFrame(lines)
     return table.reindex(columns=[*TWIN_COLUMNS, *(name for name in map(str, table) if name.startswith("published"))])
+
+
+def readable_twins(table: pd.DataFrame) -> pd.DataFrame:
+    """What was measured of `twins`, with headings and rounding for people."""
+    return pd.DataFrame(
+        {
+            "block passes": table.budget,
+            "sampler": table.sampler.map(SAMPLERS),
+            "DiT FD": plus_minus(table.dit_fd, table.dit_half),
+            "best FPDM FD": plus_minus(table.fpdm_fd, table.fpdm_half),
+            "iterations x steps": table.schedule,
+            "best FPDM / DiT": table.ratio_text,
+            "verdict": table.verdict,
+        }
+    )
+
+
+def published_twins(table: pd.DataFrame) -> dict[str, list[str]]:
+    """The published columns of `twins`, for people."""
+    return {
+        "published DiT FID": number(table.published_dit_fid, ".1f"),
+        "published FPDM FID": number(table.published_fpdm_fid, ".1f"),
+    }
 
 
 def training(evidence: Evidence, runs: Iterable[TrainingRun]) -> dict[str, float]:
@@ -157,13 +174,6 @@ def with_budget(readable: pd.DataFrame, budgets: Sequence[int]) -> pd.DataFrame:
     if len(set(budgets)) < 2:
         return readable
     return readable.assign(**{"block passes": budgets})[["block passes", *readable]]
-
-
-def notes(evidence: Evidence, *sentences: str) -> str:
-    """What stands below a table, and how much of the grid is missing."""
-    absent = len(evidence.absent)
-    missing = f"{absent} of {len(evidence.cells)} cells have no result yet." if absent else ""
-    return " ".join(sentence for sentence in (*sentences, missing) if sentence)
 
 
 def bars(axis: Axes, x: pd.Series, rows: pd.DataFrame, **look: Any) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from paper_figures import style
-from paper_figures.comparisons import SAMPLERS, bars, few_ticks, notes, number, twins
-from paper_figures.gather import Evidence, plus_minus
+from paper_figures.comparisons import SAMPLERS, bars, few_ticks, published_twins, readable_twins, twins
+from paper_figures.gather import Evidence
 from paper_figures.tables import markdown, write_table
 
 GRID = "samplers"
@@ -19,11 +19,7 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table = twins(evidence)
-    note = notes(
-        evidence,
-        f"FD: Fréchet distance, lower is better. {evidence.choice}",
-        "Published: ImageNet, FID-50K (Table 1).",
-    )
+    note = f"FD: Fréchet distance, lower is better. {evidence.choice} Published: ImageNet, FID-50K (Table 1)."
     return [*write_table(evidence, "samplers", table, _readable(table), note), *_figure(evidence, table)]
 
 
@@ -33,19 +29,7 @@ def table_text(evidence: Evidence) -> str:
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "block passes": table.budget,
-            "sampler": table.sampler.map(SAMPLERS),
-            "DiT FD": plus_minus(table.dit_fd, table.dit_half),
-            "best FPDM FD": plus_minus(table.fpdm_fd, table.fpdm_half),
-            "iterations x steps": table.schedule,
-            "best FPDM / DiT": table.ratio_text,
-            "verdict": table.verdict,
-            "published DiT FID": number(table.published_dit_fid, ".1f"),
-            "published FPDM FID": number(table.published_fpdm_fid, ".1f"),
-        }
-    )
+    return readable_twins(table).assign(**published_twins(table))
 
 
 def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:

@@ -10,11 +10,9 @@ import pandas as pd
 from paper_figures import style
 from paper_figures.comparisons import (
     EACH,
-    asked,
     bars,
     few_ticks,
     mean_columns,
-    notes,
     number,
     paired,
     ratio_columns,
@@ -34,13 +32,10 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table = summary(evidence)
-    note = notes(
-        evidence,
+    note = (
         "FD: Fréchet distance, lower is better. Ratios pair equal weights and noise. Block passes are equal; what a "
-        "solver computes besides shows in images / s only.",
-        EACH,
-        evidence.timing_caption,
-        "The paper has no such table.",
+        f"solver computes besides shows in images / s only. {EACH} {evidence.timing_caption} "
+        "The paper has no such table."
     )
     return [*write_table(evidence, "solvers", table, _readable(table), note), *_figure(evidence, table)]
 
@@ -52,7 +47,7 @@ def table_text(evidence: Evidence) -> str:
 
 def summary(evidence: Evidence) -> pd.DataFrame:
     """A row a budget, iterations and solver: FD, its ratio to plain iteration, images a second."""
-    frame, cells = evidence.frame, asked(evidence)
+    frame, cells = evidence.frame, evidence.asked
     schedules = sorted(set(zip(cells.budget, cells.iterations, cells.steps, strict=True)))
     rows = []
     for (budget, k, steps), solver in product(schedules, SOLVERS):

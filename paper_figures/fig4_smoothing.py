@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from paper_figures import style
-from paper_figures.comparisons import number, twins
+from paper_figures.comparisons import number, published_twins, readable_twins, twins
 from paper_figures.gather import Evidence, over_seeds, plus_minus
 from paper_figures.published import TABLE1_FID
 from paper_figures.tables import markdown, write_table
@@ -30,19 +30,9 @@ def table_text(evidence: Evidence) -> str:
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
     """The summary with headings and rounding for people."""
-    return pd.DataFrame(
-        {
-            "block passes": table.budget,
-            "DiT FD": plus_minus(table.dit_fd, table.dit_half),
-            "best FPDM FD": plus_minus(table.fpdm_fd, table.fpdm_half),
-            "best at iterations x steps": table.schedule,
-            "FPDM / DiT": table.ratio_text,
-            "verdict": table.verdict,
-            "published DiT FID": number(table.published_dit_fid, ".1f"),
-            "published FPDM FID": number(table.published_fpdm_fid, ".1f"),
-            "published FPDM / DiT": number(table.published_ratio, ".2f"),
-        }
-    )
+    names = {"iterations x steps": "best at iterations x steps", "best FPDM / DiT": "FPDM / DiT"}
+    published = published_twins(table) | {"published FPDM / DiT": number(table.published_ratio, ".2f")}
+    return readable_twins(table).drop(columns="sampler").rename(columns=names).assign(**published)
 
 
 def _tables(evidence: Evidence) -> list[Path]:

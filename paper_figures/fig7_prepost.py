@@ -43,7 +43,7 @@ def by_layers(evidence: Evidence) -> pd.DataFrame:
     for (layers, budget), cells in evidence.frame.groupby(["n_pre", "budget"]):
         values = best(cells).dropna()  # none where a replicate lacks what the others choose
         if len(values):
-            half = interval(values, lent(evidence, cells))[1] - values.mean() if np.isfinite(values).all() else np.nan
+            half = interval(values, lent(evidence, cells))[1] - values.mean()
             rows.append({"n_pre": layers, "budget": budget, "fd": values.mean(), "fd_half": half})
     return pd.DataFrame(rows, columns=["n_pre", "budget", "fd", "fd_half"], dtype=float).astype(
         {"n_pre": int, "budget": int}

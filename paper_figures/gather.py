@@ -14,7 +14,10 @@ import pandas as pd
 
 from bench.cells import CELL_COLUMNS, AnyCell, Cell
 from bench.errors import BadInputError
+from bench.grids import get_cells
+from bench.selection import Selection
 from bench.store import Record, Store
+from bench.suites import get_suite
 from paper_figures.intervals import half_width
 
 METRICS = ("fid", "kid", "kid_subset_std")
@@ -84,6 +87,12 @@ class Evidence:
             frame[list(TIMES)] = float("nan")
         return frame
 
+    @cached_property
+    def asked(self) -> pd.DataFrame:
+        """A row a quality cell of the grid, with or without a record."""
+        rows = [cell.row() for cell in self.cells if cell.measure == "quality"]
+        return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+
     def records(self, measure: str, statuses: Sequence[str] = ("done",)) -> Iterator[tuple[AnyCell, Record]]:
         """The cells of this measure with a record of one of these statuses."""
         for cell in self.cells:
@@ -118,6 +127,12 @@ class Evidence:
                 state = "no record" if record is None else f"{record.status}, {record.reason}"
                 lines[cell.key] = f"{cell}: {state}"
         return lines
+
+    @property
+    def missing(self) -> str:
+        """How much of the grid is missing, as a sentence; empty if nothing is."""
+        absent = len(self.absent)
+        return f"{absent} of {len(self.cells)} cells have no result yet." if absent else ""
 
     def path(self, kind: str, name: str) -> Path:
         """Where to write: kind is "tables" or "figures"; makes the folder."""
@@ -156,6 +171,12 @@ class Evidence:
         """Under what the cells were timed."""
         kinds = sorted(set(self.frame.timed_on.dropna()))
         return f"Timed on {kinds[0]}." if len(kinds) == 1 else "Timed on different machines, hence no times."
+
+
+def beside(evidence: Evidence, suite: str, grid: str) -> Evidence:
+    """Another suite's default cells of a grid, their records in the same results folder."""
+    store = Store(evidence.store.root.parent, suite)
+    return Evidence(suite, grid, get_cells(grid, get_suite(suite), Selection()), store, "")
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:

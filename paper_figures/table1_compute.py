@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.cells import Footprint
 from paper_figures import style
-from paper_figures.comparisons import SAMPLERS, asked, notes, number, twins
+from paper_figures.comparisons import SAMPLERS, number, readable_twins, twins
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.published import TABLE1_PARAMETERS_M, TABLE1_TRAINING_MEMORY_GB
 from paper_figures.tables import markdown, write_table
@@ -17,26 +17,33 @@ GRID = "compute"
 TITLE = "Table 1: equal sampling compute"
 _FD = "FD: Fréchet distance, lower is better."
 _PUBLISHED = "Published: ImageNet, FID-50K (Table 1)."
+_FOOTPRINT = (
+    "Parameters and memory need no weights or samples. Memory is computed, not measured on a GPU: the peak of the "
+    "bytes that a training step's tensors ask for, every storage followed from its making to its freeing on "
+    "torch's meta device (bench/metrics/memory.py); the CUDA context, workspaces and what the allocator rounds up "
+    "come on top. "
+    "Published: 87% fewer parameters, 60% less memory at batch 64 (Table 1); whether its GB "
+    "are of 10 to the 9 or 2 to the 30 bytes, and what it counts, the paper does not say: the absolute values "
+    "differ, for a reason that we do not know."
+)
 
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write tables/table1{,_ratios,_footprint}.{csv,md,tex}."""
     written: list[Path] = []
     if len(evidence.frame):
-        table, note = twins(evidence), notes(evidence, _FD, evidence.choice, _PUBLISHED)
-        written += write_table(evidence, "table1", table, _readable(table, asked(evidence).model), note)
+        table, note = twins(evidence), f"{_FD} {evidence.choice} {_PUBLISHED}"
+        written += write_table(evidence, "table1", table, _readable(table, evidence.asked.model), note)
         written += write_table(evidence, "table1_ratios", table, ratios(table), note)
     if len(sizes := footprints(evidence)):
-        written += write_table(
-            evidence, "table1_footprint", sizes, _sizes(sizes), _footprint_note(evidence), caption=""
-        )
+        written += write_table(evidence, "table1_footprint", sizes, _sizes(sizes), _FOOTPRINT, caption="")
     return written
 
 
 def table_text(evidence: Evidence) -> str:
     """The tables to print at the end of a run: quality, ratios."""
     table = twins(evidence)
-    return f"{markdown(_readable(table, asked(evidence).model))}\n\n{markdown(ratios(table))}"
+    return f"{markdown(_readable(table, evidence.asked.model))}\n\n{markdown(ratios(table))}"
 
 
 def _readable(table: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
@@ -58,15 +65,8 @@ def _readable(table: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:
     """FPDM over DiT for each budget and sampler, for people."""
-    return pd.DataFrame(
-        {
-            "block passes": table.budget,
-            "sampler": table.sampler.map(SAMPLERS),
-            "best FPDM / DiT": table.ratio_text,
-            "verdict": table.verdict,
-            "published FPDM / DiT": number(table.published_ratio, ".2f"),
-        }
-    )
+    readable = readable_twins(table)[["block passes", "sampler", "best FPDM / DiT", "verdict"]]
+    return readable.assign(**{"published FPDM / DiT": number(table.published_ratio, ".2f")})
 
 
 def footprints(evidence: Evidence) -> pd.DataFrame:
@@ -109,17 +109,4 @@ def _sizes(table: pd.DataFrame) -> pd.DataFrame:
             "published (GB)": only(TABLE1_TRAINING_MEMORY_GB),
             "less by": saved("peak_bytes"),
         }
-    )
-
-
-def _footprint_note(evidence: Evidence) -> str:
-    return notes(
-        evidence,
-        "Parameters and memory need no weights or samples. Memory is computed, not measured on a GPU: the peak of the "
-        "bytes that a training step's tensors ask for, every storage followed from its making to its freeing on "
-        "torch's meta device (bench/metrics/memory.py); the CUDA context, workspaces and what the allocator rounds up "
-        "come on top.",
-        "Published: 87% fewer parameters, 60% less memory at batch 64 (Table 1); whether its GB "
-        "are of 10 to the 9 or 2 to the 30 bytes, and what it counts, the paper does not say: the absolute values "
-        "differ, for a reason that we do not know.",
     )

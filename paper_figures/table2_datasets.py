@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.grids import get_cells
-from bench.selection import Selection
-from bench.store import Store
 from bench.suites import MODELS, SUITES
 from paper_figures import style
-from paper_figures.comparisons import notes, number, twins, with_budget
-from paper_figures.gather import Evidence, plus_minus
+from paper_figures.comparisons import number, twins, with_budget
+from paper_figures.gather import Evidence, beside, plus_minus
 from paper_figures.published import TABLE2_FID
 from paper_figures.tables import markdown, write_table
 
@@ -30,13 +27,13 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table, others = summary(evidence), suites(evidence)[1:]
-    note = notes(
-        evidence,
-        "FD: Fréchet distance, lower is better; of different features, it is not comparable between datasets. "
-        + evidence.choice,
+    sentences = (
+        "FD: Fréchet distance, lower is better; of different features, it is not comparable between datasets.",
+        evidence.choice,
         "Published: FID-50K at 256 pixels, 280 block passes (Table 2).",
         *(f"{other.caption}." for other in others),
     )
+    note = " ".join(sentences)
     return write_table(evidence, "table2", table, _readable(table), note)
 
 
@@ -48,11 +45,9 @@ def table_text(evidence: Evidence) -> str:
 def suites(evidence: Evidence) -> list[Evidence]:
     """This suite's evidence, and that of every other suite with results in the same folder (its default cells)."""
     found = [evidence]
-    for name, suite in SUITES.items():
-        store = Store(evidence.store.root.parent, name)
-        if name != evidence.suite and (store.root / "records").is_dir():
-            other = Evidence(name, GRID, get_cells(GRID, suite, Selection()), store, "")
-            found += [other] if len(other.frame) else []
+    for name in (name for name in SUITES if name != evidence.suite):
+        other = beside(evidence, name, GRID)
+        found += [other] if len(other.frame) else []
     return found
 
 

@@ -10,10 +10,8 @@ from bench.cells import Cell
 from paper_figures.claim_evidence import own_twins
 from paper_figures.comparisons import (
     TRAINED_ONCE,
-    asked,
     between_runs,
     mean_columns,
-    notes,
     number,
     ratio_columns,
     training,
@@ -32,11 +30,9 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table = summary(evidence)
-    note = notes(
-        evidence,
-        "FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling.",
-        TRAINED_ONCE,
-        "Published: ImageNet, FID-50K (Table 3); the paper does not say at which budget and iterations.",
+    note = (
+        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling. {TRAINED_ONCE} "
+        "Published: ImageNet, FID-50K (Table 3); the paper does not say at which budget and iterations."
     )
     return write_table(evidence, "table3", table, _readable(table), note)
 
@@ -48,7 +44,7 @@ def table_text(evidence: Evidence) -> str:
 
 def summary(evidence: Evidence) -> pd.DataFrame:
     """A row a budget, M = N and iterations in sampling: FD, its ratio to the suite's own M = N, and the training."""
-    frame, cells, own = evidence.frame, asked(evidence), own_twins(evidence).dropna(subset=["fid"])
+    frame, cells, own = evidence.frame, evidence.asked, own_twins(evidence).dropna(subset=["fid"])
     rows: list[dict[str, Any]] = []
     for budget, n, k in product(*(sorted(set(cells[name])) for name in ("budget", "n_max", "iterations"))):
         some, twin = (f[(f.budget == budget) & (f.iterations == k)] for f in (frame, own))

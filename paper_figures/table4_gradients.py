@@ -9,10 +9,8 @@ import pandas as pd
 from bench.cells import Cell
 from paper_figures.comparisons import (
     TRAINED_ONCE,
-    asked,
     between_runs,
     mean_columns,
-    notes,
     number,
     ratio_columns,
     training,
@@ -34,13 +32,11 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table = summary(evidence)
-    note = notes(
-        evidence,
-        "FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling.",
-        TRAINED_ONCE,
+    note = (
+        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling. {TRAINED_ONCE} "
         "M = N here, but for JFB, whose M is 1: the paper's caption says M = 12, but its stochastic JFB at N = 6 is "
-        "Table 3's M = N = 6.",
-        "Published: ImageNet, FID-50K (Table 4); the paper does not say at which budget and iterations.",
+        "Table 3's M = N = 6. Published: ImageNet, FID-50K (Table 4); the paper does not say at which budget and "
+        "iterations."
     )
     return write_table(evidence, "table4", table, _readable(table), note)
 
@@ -52,7 +48,7 @@ def table_text(evidence: Evidence) -> str:
 
 def summary(evidence: Evidence) -> pd.DataFrame:
     """A row a budget, N, method and iterations in sampling: FD, its ratio to stochastic JFB, and the training."""
-    frame, cells = evidence.frame, asked(evidence)
+    frame, cells = evidence.frame, evidence.asked
     rows: list[dict[str, Any]] = []
     for budget, n, method, k in product(
         sorted(set(cells.budget)), sorted(set(cells.n_max)), METHODS, sorted(set(cells.iterations))

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from models.allocation import ALLOCATIONS
-from paper_figures.comparisons import EACH, asked, mean_columns, notes, number, paired, ratio_columns, with_budget
+from paper_figures.comparisons import EACH, mean_columns, number, paired, ratio_columns, with_budget
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.intervals import by_seed
 from paper_figures.published import TABLE5_FID
@@ -23,15 +23,15 @@ def draw(evidence: Evidence) -> list[Path]:
     """Write tables/table5{,_ratios}.{csv,md,tex}."""
     if evidence.frame.empty:
         return []
-    table, found = summary(evidence), ratios(evidence)
-    note = notes(
-        evidence,
-        "FD: Fréchet distance, lower is better, at k iterations a timestep on average.",
+    table = summary(evidence)
+    found = ratios(evidence, table)
+    note = (
+        "FD: Fréchet distance, lower is better, at k iterations a timestep on average. "
         "Adaptive ends a sample's iterations when its residual falls below a threshold, found by binary search on "
         "other samples so that their mean meets the budget; a cell that spent over 1% more is not compared. Spent is "
         "the mean of samples; executed is what the network ran for them, since a batch goes on until its slowest "
         "sample has ended: in time, adaptive allocation by batches is not at equal compute. The search for its "
-        "threshold comes on top.",
+        "threshold comes on top."
     )
     return [
         *write_table(evidence, "table5", table, _readable(table), f"{note} Published: ImageNet, FID of 1,000 images."),
@@ -41,12 +41,13 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The tables to print at the end of a run: FD, ratios."""
-    return f"{markdown(_readable(summary(evidence)))}\n\n{markdown(_ratios(ratios(evidence)))}"
+    table = summary(evidence)
+    return f"{markdown(_readable(table))}\n\n{markdown(_ratios(ratios(evidence, table)))}"
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
     """A row a budget, allocation and iterations: FD, and what was spent of the budget."""
-    frame, cells = evidence.frame, asked(evidence)
+    frame, cells = evidence.frame, evidence.asked
     rows = []
     for budget, name, k in product(sorted(set(cells.budget)), ALLOCATIONS, sorted(set(cells.iterations))):
         some = frame[(frame.budget == budget) & (frame.allocation == name) & (frame.iterations == k)]
@@ -61,22 +62,21 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def ratios(evidence: Evidence) -> pd.DataFrame:
+def ratios(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """`summary` of all but constant allocation, with the ratio to it; and a row over all comparable iterations."""
-    table, frame = summary(evidence), evidence.frame
+    frame = evidence.frame
     rows: list[dict[str, Any]] = []
     for (budget, name), cells in table[table.allocation != "constant"].groupby(["budget", "allocation"], sort=False):
         at = frame[frame.budget == budget]
         some, constant = at[at.allocation == name], at[at.allocation == "constant"]
         used = []
         for row in cells.to_dict("records"):
-            k, found = row["iterations"], None
-            if row["comparable"]:
-                found = paired(some[some.iterations == k], constant[constant.iterations == k])
+            k = row["iterations"]
+            same = constant[constant.iterations == k]
+            found = paired(some[some.iterations == k], same) if row["comparable"] else None
             used += [] if found is None else [k]
-            rate = constant[constant.iterations == k].images_per_s.median()
-            rows.append({str(column): value for column, value in row.items()} | ratio_columns(found))
-            rows[-1]["constant_images_per_s"] = rate
+            rate = {"constant_images_per_s": same.images_per_s.median()}
+            rows.append({str(column): value for column, value in row.items()} | ratio_columns(found) | rate)
         together = ratio_columns(paired(some[some.iterations.isin(used)], constant))
         if 0 < len(used) < len(cells):
             together["ratio_text"] += f" (k = {', '.join(map(str, used))} only)"
@@ -119,7 +119,6 @@ def _ratios(found: pd.DataFrame) -> pd.DataFrame:
             columns["adaptive: spent (%)"] = number(cells.spent_percent, ".1f")
             columns["executed (%)"] = number(cells.executed_percent, ".0f")
             columns["images / s"] = number(cells.images_per_s, ".0f")
-            constant = found.constant_images_per_s[cells.index]
-            columns["images / s, constant"] = number(constant, ".0f")
+            columns["images / s, constant"] = number(cells.constant_images_per_s, ".0f")
             columns["search (s)"] = number(cells.search_s, ".1f")
     return with_budget(pd.DataFrame(columns), list(one.budget))

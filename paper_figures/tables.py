@@ -32,11 +32,12 @@ def write_table(
         name: file name without suffix.
         machine: full precision, for the CSV.
         readable: headings and rounding for people, for Markdown and LaTeX.
-        note: a sentence or two below the table, after the caption.
+        note: a sentence or two below the table, after the caption and before what is missing.
         caption: instead of the evidence's.
     """
     csv, md, tex = (evidence.path("tables", f"{name}.{suffix}") for suffix in ("csv", "md", "tex"))
-    text = f"{f'{evidence.caption}.' if caption is None else caption} {note}".strip()
+    sentences = (f"{evidence.caption}." if caption is None else caption, note, evidence.missing)
+    text = " ".join(sentence for sentence in sentences if sentence)
     machine.to_csv(csv, index=False, float_format="%.6g", lineterminator="\n")
     md.write_text(f"{markdown(readable)}\n\n{text}\n")
     tex.write_text(latex(readable, text, f"tab:{evidence.suite}-{name.replace('_', '-')}"))
