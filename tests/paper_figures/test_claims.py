@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import diverge, rewrite
 
-from bench.store import Record, Store
+from bench.store import Store
 from paper_figures import published
-from paper_figures.claims import CLAIMS, draw, judge, ledger
+from paper_figures.claims import CLAIMS, draw, judge, ledger, summary
 from paper_figures.gather import Evidence
 from paper_figures.intervals import Verdict
 
@@ -117,11 +118,11 @@ def test_claims_on_footprints_and_residuals(evidences):
 def test_cost_compares_seconds_a_block_pass(tmp_path, write_records, speed, verdict):
     """DiT makes 10 images a second; FPDM's rate decides, at equal block passes."""
     evidence = write_records(tmp_path, "smoothing", seeds=(0, 1, 2))
-    for cell in evidence.cells:
-        if cell.measure == "quality" and cell.run.model == "fpdm":
-            record = evidence.store.read(cell)
-            evidence.store.write(Record(**{**vars(record), "timing": record.timing | {"images_per_s": speed}}))
-    evidence = Evidence("digits", "smoothing", evidence.cells, evidence.store, "command")
+    evidence = rewrite(
+        evidence,
+        lambda cell: cell.measure == "quality" and cell.run.model == "fpdm",
+        timing=lambda record: record.timing | {"images_per_s": speed},
+    )
     assert finding("Cost is proportional", evidence).verdict is verdict
 
 
@@ -134,20 +135,13 @@ def test_one_replicate_decides_nothing_about_quality(tmp_path, write_records):
 
 def test_a_diverged_method_fails(tmp_path, write_records):
     evidence = write_records(tmp_path, "gradients", seeds=(0, 1, 2), fid=paper)
-    for cell in evidence.cells:
-        if cell.run.recipe.unroll == "jfb":
-            record = evidence.store.read(cell)
-            evidence.store.write(Record(**{**vars(record), "status": "diverged", "metrics": {}, "timing": {}}))
-    evidence = Evidence("digits", "gradients", evidence.cells, evidence.store, "command")
+    evidence = diverge(evidence, lambda cell: cell.run.recipe.unroll == "jfb")
     assert finding("1-step JFB fails", evidence).verdict is C
 
 
 def test_overspent_cells_are_left_out(tmp_path, write_records):
     evidence = write_records(tmp_path, "reuse", seeds=(0, 1, 2), fid=paper)
-    for cell in evidence.cells:
-        record = evidence.store.read(cell)
-        evidence.store.write(Record(**{**vars(record), "cost": record.cost | {"comparable": False}}))
-    evidence = Evidence("digits", "reuse", evidence.cells, evidence.store, "command")
+    evidence = rewrite(evidence, lambda cell: True, cost=lambda record: record.cost | {"comparable": False})
     assert finding("Reuse helps", evidence).verdict is U
 
 
@@ -177,7 +171,7 @@ def test_one_missing_record_leaves_a_claim_untested(statement, wanted, tmp_path,
     found = finding(statement, holed)
     assert found.verdict is U
     assert "missing record" in found.measured
-    assert f"1 of {len(evidence.cells)} cells have no result yet." in ledger(holed)
+    assert f"1 of {len(evidence.cells)} cells have no result yet." in ledger(holed, summary(holed))
 
 
 def test_injections_are_not_negligible_by_arithmetic(evidences):
@@ -189,15 +183,13 @@ def test_injections_are_not_negligible_by_arithmetic(evidences):
 def test_where_reuse_gains_is_compared_step_by_step(tmp_path, write_records):
     """Residuals that reuse lowers by more and more towards the image, in each replicate a little differently."""
 
-    def planted(evidence):
-        for cell in (c for c in evidence.cells if c.measure == "convergence"):
-            gain = np.linspace(0.9, 0.1, cell.steps) * NOISE[cell.seed] if cell.reuse else np.ones(cell.steps)
-            residuals = np.broadcast_to(gain[:, None], (10, cell.steps, cell.iterations)).tolist()
-            record = evidence.store.read(cell)
-            evidence.store.write(Record(**{**vars(record), "series": {"residuals": residuals}}))
-        return Evidence("digits", evidence.grid, evidence.cells, evidence.store, "command")
+    def planted(record):
+        steps, k, seed = (record.cell[name] for name in ("steps", "iterations", "seed"))
+        gain = np.linspace(0.9, 0.1, steps) * NOISE[seed] if record.cell["reuse"] else np.ones(steps)
+        return {"residuals": np.broadcast_to(gain[:, None], (10, steps, k)).tolist()}
 
-    evidence = planted(write_records(tmp_path, "convergence", seeds=(0, 1, 2)))
+    evidence = write_records(tmp_path, "convergence", seeds=(0, 1, 2))
+    evidence = rewrite(evidence, lambda cell: cell.measure == "convergence", series=planted)
     assert finding("Reuse is most effective", evidence).verdict is C
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from made_up import diverge, rewrite
 
 from bench.errors import BadInputError
 from bench.grids import GRIDS, get_cells
 from bench.selection import Selection
-from bench.store import Record, Store
+from bench.store import Store
 from bench.suites import get_suite
 from paper_figures import claims, fig4_smoothing, fig6a_reuse, published
 from paper_figures.comparisons import twins
@@ -46,9 +47,7 @@ def test_verdicts(tmp_path, write_records, dit, verdict):
 def test_a_diverged_cell_is_a_result(tmp_path, write_records):
     evidence = write_records(tmp_path)
     cell = next(c for c in evidence.cells if c.measure == "quality" and c.iterations == 5)
-    record = evidence.store.read(cell)
-    evidence.store.write(Record(**{**vars(record), "status": "diverged", "metrics": {}, "timing": {}}))
-    evidence = Evidence("digits", "smoothing", evidence.cells, evidence.store, "command")
+    evidence = diverge(evidence, lambda other: other == cell)
     assert not evidence.absent
     assert evidence.frame.set_index("key").fid[cell.key] == math.inf
     assert fig4_smoothing.draw(evidence)
@@ -131,8 +130,9 @@ def test_records_of_earlier_weights_are_missing(tmp_path, write_records):
 def test_different_references_are_refused(tmp_path, write_records):
     evidence = write_records(tmp_path)
     cell = evidence.cells[3]
-    record = evidence.store.read(cell)
-    evidence.store.write(Record(**{**vars(record), "inputs": {**record.inputs, "reference": "other"}}))
+    evidence = rewrite(
+        evidence, lambda other: other == cell, inputs=lambda record: record.inputs | {"reference": "other"}
+    )
     with pytest.raises(BadInputError, match="different references"):
         _ = evidence.frame
 
@@ -170,7 +170,7 @@ def test_kept_results_are_complete_clean_and_of_one_machine():
     drawn = twins(evidence)
     assert kept.fpdm_fd.tolist() == pytest.approx(drawn.fpdm_fd.tolist(), rel=1e-5)
     evidence = Evidence("digits", "all", get_cells("all", get_suite("digits"), Selection()), evidence.store, "command")
-    assert (root / "results/digits/claims.md").read_text() == claims.ledger(evidence)
+    assert (root / "results/digits/claims.md").read_text() == claims.ledger(evidence, claims.summary(evidence))
 
 
 def test_reuse_is_set_against_its_absence(tmp_path, write_records):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up import diverge
 
-from bench.store import Record
 from bench.suites import get_suite
 from models.allocation import allocate
 from models.timesteps import select_timesteps
@@ -233,10 +233,7 @@ def test_pre_post_layers_are_compared_at_the_iterations_that_the_other_replicate
 
 def test_a_diverged_network_is_named_below_figure_7(evidence_of, write_records, tmp_path, monkeypatch):
     evidence = write_records(tmp_path, grid="prepost")
-    for cell in evidence.cells:
-        if cell.n_pre == 0 and cell.budget == 140:
-            record = evidence.store.read(cell)
-            evidence.store.write(Record(**vars(record) | {"status": "diverged", "metrics": {}, "timing": {}}))
+    evidence = diverge(evidence, lambda cell: cell.n_pre == 0 and cell.budget == 140)
     notes = []
     monkeypatch.setattr(fig7_prepost.style, "note", lambda figure, text: notes.append(text))
     assert fig7_prepost.draw(evidence)
@@ -291,10 +288,7 @@ def test_what_there_is_is_drawn(module, write_records, tmp_path, capsys):
 
 @pytest.mark.parametrize("module", [fig4_smoothing, fig6a_reuse], ids=name_of)
 def test_all_diverged_is_a_table_without_a_figure(module, write_records, tmp_path):
-    evidence = write_records(tmp_path, grid=module.GRID)
-    for cell in evidence.cells:
-        record = evidence.store.read(cell)
-        evidence.store.write(Record(**vars(record) | {"status": "diverged", "metrics": {}, "timing": {}}))
+    evidence = diverge(write_records(tmp_path, grid=module.GRID))
     assert {path.suffix for path in module.draw(evidence)} == {".md", ".csv", ".tex"}
 
 
