@@ -5,14 +5,12 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any
 
 from bench.metrics.cost import forward_macs
 from bench.suites import TrainingRecipe
 from models.allocation import ADAPTIVE_LIMIT, allocate
 from models.zoo import ModelConfig
-
-MEASURES = ("quality", "images", "convergence", "footprint")
 
 
 def spec_hash(spec: Any, length: int = 16) -> str:
@@ -198,47 +196,8 @@ class Cell:
         return f"{what}, {self.protocol.samples} samples of seed {self.seed}"
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """Parameters and peak memory of a training step, computed for a network as configured: no weights are needed.
-
-    Attributes:
-        n, m: iterations without and with gradient of the step, for an implicit layer.
-        precision: "fp32", "fp16" or "bf16".
-    """
-
-    suite: str
-    model: str
-    config: ModelConfig
-    size: str
-    batch_size: int
-    precision: str
-    n: int
-    m: int
-    run: ClassVar[None] = None
-    measure: ClassVar[str] = "footprint"
-    work: ClassVar[int] = 0
-    budget: ClassVar[int] = 0
-    seed: ClassVar[int] = 0
-
-    @cached_property
-    def key(self) -> str:
-        """Its identity; names its record."""
-        return spec_hash({"measure": self.measure} | dataclasses.asdict(self))
-
-    def row(self) -> dict[str, Any]:
-        """The cell as a line of a table; columns are those of `Cell.row`, empty where they do not apply."""
-        known = {"suite": self.suite, "measure": self.measure, "model": self.model, "key": self.key}
-        return {name: known.get(name, "") for name in CELL_COLUMNS}
-
-    def __str__(self) -> str:
-        return f"training memory of {self.model} {self.size}, batch {self.batch_size}, {self.precision}"
-
-
 CELL_COLUMNS = (
     "suite", "measure", "model", "budget", "n_pre", "iterations", "n_post", "steps", "block_passes", "macs", "sampler",
     "solver", "reuse", "allocation", "guidance", "seed", "samples", "unroll", "n_max", "m_max", "train_seed",
     "train_run", "key",
 )  # fmt: skip
-
-AnyCell = Cell | Footprint

@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.cells import AnyCell, Cell, Footprint
+from bench.cells import Cell
 from bench.data import load_dataset
 from bench.environment import describe
 from bench.errors import BadInputError
 from bench.generate import Generator, Observer
+from bench.measurements import AnyCell, Footprint
 from bench.metrics.convergence import residual_series
 from bench.metrics.cost import forward_macs, parameters
 from bench.metrics.fid import QualityMeter
 from bench.metrics.memory import training_memory
-from bench.metrics.throughput import median_seconds
+from bench.metrics.throughput import measure_speed, median_seconds
 from bench.store import Record, Store
 from models.autoencoder import PixelAutoencoder
 from models.unroll import Unroll
@@ -36,7 +37,7 @@ def make_record(
     cell: AnyCell, device: torch.device, checkpoint_digest: str, status: str, reason: str = "", **measured: Any
 ) -> Record:
     """A cell's record, dated now and here. `measured`: metrics, cost, series, timing, samples_digest."""
-    if isinstance(cell, Footprint):
+    if not isinstance(cell, Cell):
         spec, inputs = asdict(cell), {}
     else:
         spec = {"protocol": asdict(cell.protocol), "run": cell.run.identity()}
@@ -73,7 +74,7 @@ class Evaluator:
 
     def evaluate(self, cell: AnyCell) -> Record:
         """Evaluate a cell and write its record, whatever becomes of it. BadInputError if its checkpoint is unusable."""
-        digest = "" if isinstance(cell, Footprint) else self._generator.denoiser(cell)[1]
+        digest = self._generator.denoiser(cell)[1] if isinstance(cell, Cell) else ""
         measured: dict[str, Any] = {}
         status, reason = "done", ""
         try:  # every cell ends in a record
@@ -96,6 +97,8 @@ class Evaluator:
         if isinstance(cell, Footprint):
             memory = training_memory(cell.config, cell.batch_size, Unroll(cell.n, cell.m), cell.precision)
             return {"metrics": {"parameters": parameters(cell.config)} | asdict(memory)}
+        if not isinstance(cell, Cell):
+            return measure_speed(cell, self._device)
         training = self._store.read_training(cell.run)
         if training is not None and training["status"] == "diverged":
             raise DivergedError(f"its training diverged at step {training['step']}")

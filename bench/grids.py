@@ -9,8 +9,9 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from bench.cells import AnyCell, Cell, Footprint, TrainingRun
+from bench.cells import Cell, TrainingRun
 from bench.errors import BadInputError
+from bench.measurements import AnyCell, Footprint
 from bench.selection import Selection, ablation_run, protocol, replicates, training_run
 from bench.suites import Suite
 from models.allocation import ALLOCATIONS, affordable_steps

@@ -3,7 +3,8 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-from bench.cells import AnyCell, TrainingRun
+from bench.cells import TrainingRun
+from bench.measurements import AnyCell
 from bench.store import Store
 
 ASSUMED_MACS_PER_S = 25e9  # of one worker at digits size on an AMD EPYC core; used where no record tells better

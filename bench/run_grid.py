@@ -9,11 +9,11 @@ from typing import Annotated
 
 import tyro
 
-from bench.cells import AnyCell
 from bench.cli import CellArguments, parse, run
 from bench.errors import BadInputError
 from bench.grids import get_cells
 from bench.malloc import restart_with_tuned_malloc
+from bench.measurements import AnyCell
 from bench.plan import needed_runs, plan
 from bench.store import Store, missing
 from bench.suites import get_suite

@@ -16,8 +16,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from bench.cells import AnyCell, Cell, TrainingRun
+from bench.cells import Cell, TrainingRun
 from bench.errors import BadInputError
+from bench.measurements import AnyCell
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
-from bench.cells import AnyCell
 from bench.environment import usable_cores
 from bench.evaluate import Evaluator, make_record
+from bench.measurements import AnyCell
 from bench.store import Record, Store
 
 _evaluator: Evaluator | None = None

@@ -13,8 +13,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from bench.cells import Cell, Footprint
+from bench.cells import Cell
 from bench.grids import BUDGETS
+from bench.measurements import Footprint
 from bench.metrics.cost import block_macs, injection_macs
 from bench.suites import SUITES, get_suite
 from models.zoo import model_config

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.cells import CELL_COLUMNS, AnyCell, Cell
+from bench.cells import CELL_COLUMNS, Cell
 from bench.errors import BadInputError
 from bench.grids import get_cells
+from bench.measurements import AnyCell
 from bench.selection import Selection
 from bench.store import Record, Store
 from bench.suites import get_suite

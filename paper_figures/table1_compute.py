@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.cells import Footprint
+from bench.measurements import Footprint
 from paper_figures import style
 from paper_figures.comparisons import SAMPLERS, number, readable_twins, twins
 from paper_figures.gather import Evidence, plus_minus

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.cells import Cell, Footprint
+from bench.cells import Cell
 from bench.evaluate import Evaluator
 from bench.generate import Generator
 from bench.grids import get_cells
+from bench.measurements import Footprint
 from bench.plan import needed_runs
 from bench.selection import Selection
 from bench.store import Store, missing

@@ -7,8 +7,8 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from bench.cells import Footprint
 from bench.grids import get_cells
+from bench.measurements import Footprint
 from bench.selection import Selection
 from bench.store import Record, Store, write_json
 from bench.suites import get_suite

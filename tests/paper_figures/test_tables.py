@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 import pytest
 from made_up import SEEDS, flat, noise, rewrite, shown
 
-from bench.cells import Footprint
 from bench.data import DIGESTS
 from bench.grids import get_cells
+from bench.measurements import Footprint
 from bench.selection import Selection
 from bench.store import Record, Store, write_json
 from bench.suites import SUITES
