@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from timm.layers import Attention, Mlp, PatchEmbed
 from torch import Tensor, nn
 
@@ -27,16 +28,36 @@ class Modulation(NamedTuple):
     gate_mlp: Tensor
 
 
+class TokenNorm(nn.LayerNorm):
+    """LayerNorm without learned scale and shift, over the last dimension.
+
+    On a CPU it is given ones and zeros for them: the same numbers, by the kernel of torch's that takes half the time.
+    """
+
+    def __init__(self, hidden_size: int, eps: float = 1e-6) -> None:
+        super().__init__(hidden_size, eps, elementwise_affine=False)
+        self.register_buffer("ones", torch.ones(hidden_size), persistent=False)
+        self.register_buffer("zeros", torch.zeros(hidden_size), persistent=False)
+        self.ones: Tensor
+        self.zeros: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, tokens, hidden) -> the same shape."""
+        if x.device.type == "cpu" and x.dtype == torch.float32:
+            return F.layer_norm(x, self.normalized_shape, self.ones, self.zeros, self.eps)
+        return super().forward(x)
+
+
 class DiTBlock(nn.Module):
     """Self-attention and MLP, each behind an adaLN-zero modulation: the unit of compute, one *block pass*."""
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.norm1 = TokenNorm(hidden_size)
         self.attn = Attention(hidden_size, num_heads=num_heads, qkv_bias=True)
         self.attn.qkv = TokenLinear(hidden_size, 3 * hidden_size)
         self.attn.proj = TokenLinear(hidden_size, hidden_size)
-        self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.norm2 = TokenNorm(hidden_size)
         mlp_size = int(hidden_size * mlp_ratio)
         self.mlp = Mlp(hidden_size, mlp_size, act_layer=GELUTanh)
         self.mlp.fc1 = TokenLinear(hidden_size, mlp_size)
@@ -107,7 +128,7 @@ class FinalLayer(nn.Module):
 
     def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
         super().__init__()
-        self.norm_final = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.norm_final = TokenNorm(hidden_size)
         self.linear = nn.Linear(hidden_size, patch_size**2 * out_channels)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 2 * hidden_size))
 

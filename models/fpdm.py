@@ -9,11 +9,13 @@ Pre and post blocks and the final layer see the label only, the implicit layer l
 between the iterations of one step is computed once: x~'s half of proj's first map, and the block's modulation.
 """
 
+from functools import partial
+
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from models.activations import gelu_tanh
-from models.blocks import BlockStack, DiTBlock, PatchNetwork, initialize
+from models.blocks import BlockStack, DiTBlock, Modulation, PatchNetwork, initialize
 from models.fixed_point import FixedCount, Function, Solution, Solver
 from models.linear import TokenLinear, token_linear
 
@@ -33,15 +35,16 @@ class ImplicitLayer(nn.Module):
 
         proj_fc1([z, x~]) = W_z z + (W_x x~ + b); the bracket is computed here, once.
         """
-        weight_z, weight_x = self.proj_fc1.weight.chunk(2, dim=1)
+        weight_z, weight_x = (half.contiguous() for half in self.proj_fc1.weight.chunk(2, dim=1))
         injected = token_linear(self.injection(x_pre), weight_x, self.proj_fc1.bias)
         modulation = self.block.modulation(condition)
 
-        def f(z: Tensor) -> Tensor:
-            hidden = gelu_tanh(token_linear(z, weight_z).add_(injected))
-            return self.block(self.proj_fc2(hidden), modulation)
+        return partial(self.iterate, weight_z=weight_z, injected=injected, modulation=modulation)
 
-        return f
+    def iterate(self, z: Tensor, weight_z: Tensor, injected: Tensor, modulation: Modulation) -> Tensor:
+        """f(z), (batch, tokens, hidden), from what `bind` computed."""
+        hidden = gelu_tanh(token_linear(z, weight_z).add_(injected))
+        return self.block(self.proj_fc2(hidden), modulation)
 
 
 class FPDM(PatchNetwork, PyTorchModelHubMixin):

@@ -1,35 +1,51 @@
 """Linear maps of tokens, by the CPU library that is faster.
 
-Torch sends float32 matrix products to MKL and convolutions to oneDNN. On CPUs that are not Intel's, MKL leaves AVX-512
-unused; oneDNN does not, and a 1x1 convolution over channels-last data is the same product without a copy. On an AMD
-EPYC with AVX-512, at digits size, a product takes half as long and a training step a tenth less. Other devices, and
-inputs too small to repay the set-up of a convolution, go the ordinary way.
+Torch sends float32 matrix products to MKL, which on CPUs that are not Intel's leaves AVX-512 unused. oneDNN does not; it
+is reached through the linear operator that torch's own compiler uses, or, where a gradient is owed, which that
+operator has none for, through a 1x1 convolution over channels-last data: the same product without a copy. On an AMD
+EPYC with AVX-512 a product takes half as long (bench/PERFORMANCE.md). Other devices, and products too small to repay
+the set-up, go the ordinary way.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_WORTHWHILE_TOKENS = 1024
+_WORTHWHILE_MACS = 4_000_000
+_WORTHWHILE_ROWS = 128
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+_HAS_OPERATOR = _HAS_ONEDNN and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def token_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b: (batch, tokens, in), (out, in), (out,) -> (batch, tokens, out)."""
-    batch, tokens, width = x.shape
+    rows = x.shape[0] * x.shape[1]
     if (
         x.device.type != "cpu"
-        or x.dtype != torch.float32
-        or batch * tokens < _WORTHWHILE_TOKENS
-        or not torch.backends.mkldnn.is_available()
+        or not x.dtype == weight.dtype == torch.float32
+        or rows < _WORTHWHILE_ROWS
+        or rows * weight.numel() < _WORTHWHILE_MACS
+        or not _HAS_ONEDNN
         or torch.compiler.is_compiling()
+        or torch.is_autocast_enabled("cpu")
     ):
         return F.linear(x, weight, bias)
-    height = math.isqrt(tokens)
-    if tokens % height:
-        height = 1
-    image = x.reshape(batch, height, tokens // height, width).permute(0, 3, 1, 2)
+    with_gradient = torch.is_grad_enabled() and (
+        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    )
+    if _HAS_OPERATOR and not with_gradient:
+        return torch.ops.mkldnn._linear_pointwise(x, weight.contiguous(), bias, "none", [], "")
+    return _convolution(x, weight, bias)
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    batch, tokens, width = x.shape
+    rows = batch * tokens
+    images = 16 if torch.get_num_threads() == 1 else 1  # on one thread torch takes oneDNN from 16 images on
+    if rows % images:
+        return F.linear(x, weight, bias)
+    columns = 16 if rows // images % 16 == 0 else 1
+    image = x.reshape(images, rows // images // columns, columns, width).permute(0, 3, 1, 2)
     out = F.conv2d(image, weight[:, :, None, None], bias)
     return out.permute(0, 2, 3, 1).reshape(batch, tokens, weight.shape[0])
 

@@ -1,0 +1,22 @@
+"""Regional compilation: what a network repeats is compiled once, and shared by all blocks, steps and iterations.
+
+The regions are the explicit block and the iteration of the implicit layer. Everything else of a network runs once a
+step, and stays eager. Compiled is the first call with new shapes or another gradient mode; names in the state dict
+stay as they are.
+"""
+
+import torch
+from torch import nn
+
+from models.blocks import BlockStack
+from models.fpdm import ImplicitLayer
+
+
+def compile_regions(model: nn.Module) -> None:
+    """Have the blocks and iterations of a DiT or FPDM compiled by torch's default compiler, in place."""
+    for module in model.modules():
+        if isinstance(module, BlockStack):
+            for block in module:
+                block.compile(dynamic=False)
+        elif isinstance(module, ImplicitLayer):
+            module.iterate = torch.compile(module.iterate, dynamic=False)  # type: ignore[method-assign]
