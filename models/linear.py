@@ -1,7 +1,7 @@
 """Linear maps of tokens, by the CPU library that is faster.
 
-Torch sends float32 matrix products to MKL, which on CPUs that are not Intel's leaves AVX-512 unused. oneDNN does not; it
-is reached through the linear operator that torch's own compiler uses, or, where a gradient is owed, which that
+Torch sends float32 matrix products to MKL, which on CPUs that are not Intel's leaves AVX-512 unused. oneDNN does not.
+It is reached through the linear operator that torch's own compiler uses or, where a gradient is owed, which that
 operator has none for, through a 1x1 convolution over channels-last data: the same product without a copy. On an AMD
 EPYC with AVX-512 a product takes half as long (bench/PERFORMANCE.md). Other devices, and products too small to repay
 the set-up, go the ordinary way.
