@@ -71,9 +71,9 @@ AMENDMENTS = (
 
 
 def judge(claim: Claim, evidence: Evidence) -> Finding:
-    """A claim's finding; `not tested` with the reason where the records do not suffice."""
+    """A claim's finding in the evidence's account; `not tested` with the reason where the records do not suffice."""
     try:
-        return claim.rule(evidence)
+        return claim.rule(evidence.accounted)
     except UntestedError as reason:
         return Finding(Verdict.UNTESTED, f"needs {reason}" if not str(reason).startswith("no ") else str(reason))
 
@@ -103,7 +103,7 @@ def ledger(evidence: Evidence, findings: pd.DataFrame) -> str:
         f"# Claims of the paper, tested on `{evidence.suite}`",
         ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
         evidence.caption + ".",
-        evidence.missing,
+        evidence.accounted.missing,
         "Ratios are of Fréchet distances (below 1: the first is better), with 95% intervals over replicates, paired by "
         "seed. An interval that contains its bound is inconclusive; so are networks trained apart whose own intervals "
         "overlap. Configurations that were trained once are lent the twin's spread over training seeds.",
