@@ -110,7 +110,8 @@ class Account:
             return affordable_steps(budget, forward_passes(config, iterations))
         if budget < yardstick.depth:
             raise BadInputError(
-                f"--budget {budget}: MACs and seconds are counted in steps of DiT, each of {yardstick.depth} block passes"
+                f"--budget {budget}: MACs and seconds go by what DiT spends, a step of which takes {yardstick.depth} "
+                "block passes"
             )
         allowed = affordable_steps(budget, yardstick.depth) * self.step_price(yardstick)
         return min(math.floor(allowed / self.step_price(config, iterations) + ROUNDING), TIMESTEPS)

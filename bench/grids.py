@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from bench.accounts import ACCOUNTS
 from bench.cells import Cell, TrainingRun
 from bench.errors import BadInputError
 from bench.measurements import AnyCell, Footprint
@@ -240,19 +239,21 @@ def beyond(suite: Suite, selection: Selection) -> list[AnyCell]:
     return cells
 
 
-def accounts(suite: Suite, selection: Selection) -> list[AnyCell]:
-    """Does Table 1 survive an honest price? Its twins at what DiT spends in block passes, in MACs and in seconds.
+def by_account(suite: Suite, selection: Selection) -> dict[str, list[Cell]]:
+    """Table 1's twins in each account, whichever is selected.
 
     Seconds are left out where they are not calibrated, and budgets below a step of DiT where they are no block passes.
     """
-    cells: list[AnyCell] = []
-    whole = tuple(budget for budget in selection.budgets or BUDGETS if budget >= suite.dit.depth)
-    for account in ACCOUNTS:
-        if account == "blocks":
-            cells += table1_twins(suite, replace(selection, account=account))
-        elif whole and (account != "seconds" or selection.prices):
-            cells += table1_twins(suite, replace(selection, account=account, budgets=whole))
+    cells = {"blocks": table1_twins(suite, replace(selection, account="blocks"))}
+    if budgets := tuple(budget for budget in selection.budgets or BUDGETS if budget >= suite.dit.depth):
+        for account in ("macs", "seconds") if selection.prices else ("macs",):
+            cells[account] = table1_twins(suite, replace(selection, account=account, budgets=budgets))
     return cells
+
+
+def accounts(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Does Table 1 survive the real price? Its twins at what DiT spends in block passes, in MACs and in seconds."""
+    return [cell for cells in by_account(suite, selection).values() for cell in cells]
 
 
 class NoCellsError(BadInputError):

@@ -39,9 +39,7 @@ class Schedule:
         return sum(sum(passes) for passes in self.parts.values())
 
 
-def schedules(
-    dit: ModelConfig, fpdm: ModelConfig, budget: int, iterations: int, account: Account
-) -> list[Schedule]:
+def schedules(dit: ModelConfig, fpdm: ModelConfig, budget: int, iterations: int, account: Account) -> list[Schedule]:
     """DiT and FPDM's allocations at a budget of DiT's passes; without those that it does not buy one step of."""
     found = []
     if steps := account.steps(dit, budget, dit):

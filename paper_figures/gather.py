@@ -4,7 +4,7 @@ Cells are enumerated first and records looked up by their keys, so a table or fi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Evidence:
     store: Store
     command: str
     variant: str = ""
-    selection: Selection = Selection()
+    selection: Selection = field(default_factory=Selection)
 
     @cached_property
     def _records(self) -> dict[str, Record]:
