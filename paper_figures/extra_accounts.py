@@ -166,11 +166,11 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
         axis.set_xlabel("budget: block passes of DiT")
         axis.set_ylim(low, high)
     axes[0].set_ylabel("FD of best FPDM / DiT")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), columnspacing=1.5)
+    style.shared_legend(figure, axes, columns=5)
     lost = " Not drawn: diverged." if len(drawn) < table.ratio.notna().sum() else ""
     meaning = (
-        "Below 1 FPDM is better. Filled: what Table 1 says holds; open: it does not, or the intervals do not tell."
+        "Below 1 FPDM is better. Filled: what Table 1 says holds; open: it does not, or the intervals, the two sides' own "
+        "included, do not tell."
     )
     style.note(figure, f"{evidence.caption}. {meaning} {_note(evidence)} {evidence.choice}{lost}")
     return style.save(figure, evidence.path("figures", "accounts"))
@@ -202,9 +202,9 @@ def _points(axis: Axes, rows: pd.DataFrame, budgets: list[int]) -> None:
     for i, (name, (color, marker)) in enumerate(LOOKS.items()):
         some = rows[rows.account == name]
         at = np.array([budgets.index(budget) for budget in some.budget]) + 0.2 * (i - 0.5)
-        bars = np.array([some.ratio - some.ratio_low, some.ratio_high - some.ratio])
-        bars = None if np.isnan(bars).all() else bars
-        axis.errorbar(at, some.ratio, yerr=bars, fmt="none", ecolor=color, elinewidth=1, capsize=2)
+        axis.vlines(at, some.ratio_low, some.ratio_high, color=color, linewidth=1)
+        for end in (some.ratio_low, some.ratio_high):
+            axis.plot(at, end, "_", color=color, markersize=4)
         for holds, face in ((True, color), (False, "white")):
             chosen = (some.holds == "yes").to_numpy() == holds
             axis.plot(at[chosen], some.ratio[chosen], marker, color=color, markerfacecolor=face, markersize=5)
