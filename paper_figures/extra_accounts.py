@@ -169,8 +169,8 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
     style.shared_legend(figure, axes, columns=5)
     lost = " Not drawn: diverged." if len(drawn) < table.ratio.notna().sum() else ""
     meaning = (
-        "Below 1 FPDM is better. Filled: what Table 1 says holds; open: it does not, or the intervals, the two sides' own "
-        "included, do not tell."
+        "Below 1 FPDM is better. Filled: what Table 1 says holds; open: it does not, or the intervals, the two sides' "
+        "own included, do not tell."
     )
     style.note(figure, f"{evidence.caption}. {meaning} {_note(evidence)} {evidence.choice}{lost}")
     return style.save(figure, evidence.path("figures", "accounts"))
