@@ -107,7 +107,8 @@ class Cell:
         run: the training that its weights come from.
         measure: what is made of the samples: "quality", "images" (kept to be looked at) or "convergence" (of the
             fixed-point iteration).
-        budget: block passes that it may spend per image.
+        budget: block passes per image of the DiT that spends it all. How many steps it buys is for an account to say
+            (`bench.accounts`); only in `blocks` is it the most that an FPDM may spend.
         iterations: of every step, or their mean where the allocation varies.
         solver: of the fixed point: "iteration", "anderson" or "broyden".
         seed: of the samples.

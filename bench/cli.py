@@ -41,7 +41,9 @@ class CellArguments(TrainingArguments):
     """Which cells of a suite's grids, and where their results lie."""
 
     budget: tuple[int, ...] | None = None
-    """Sampling budgets, in transformer-block passes per image; the grid's own by default (140, 280, 560 or one)."""
+    """Sampling budgets, in block passes per image of DiT; the grid's own by default (140, 280, 560 or one)."""
+    account: str = "blocks"
+    """What FPDM may spend of a budget: as many blocks (the paper's account), macs or seconds as DiT spends on it."""
     samples: int | None = None
     """Generated images per cell and seed; the suite's own by default."""
     seeds: tuple[int, ...] | None = None
@@ -56,6 +58,7 @@ class CellArguments(TrainingArguments):
             seeds=self.seeds,
             train_seconds=self.train_seconds,
             train_steps=self.train_steps,
+            account=self.account,
         )
 
     def flags(self) -> list[str]:

@@ -14,7 +14,7 @@ from bench.errors import BadInputError
 from bench.measurements import AnyCell, Footprint
 from bench.selection import Selection, ablation_run, protocol, replicates, training_run
 from bench.suites import Suite
-from models.allocation import ALLOCATIONS, affordable_steps
+from models.allocation import ALLOCATIONS
 from models.zoo import model_config
 
 BUDGETS = (140, 280, 560)  # block passes (Table 1): a DiT of 28 blocks takes 5, 10 and 20 steps
@@ -53,7 +53,7 @@ def _cell(
         raise BadInputError(
             f"--budget {budget}: one step of {run.model} takes {config.least_passes} block passes or more"
         )
-    if (steps := affordable_steps(budget, n_pre + iterations + n_post)) == 0:
+    if (steps := selection.accounting.steps(suite.dit, budget, config, iterations)) == 0:
         return []
     cell = Cell(
         run=run,
@@ -132,11 +132,17 @@ def smoothing(suite: Suite, selection: Selection) -> list[AnyCell]:
     ]
 
 
-def compute(suite: Suite, selection: Selection) -> list[AnyCell]:
-    """Table 1: DiT and FPDM at three budgets, DDPM and DDIM; parameters and training memory."""
-    cells: list[AnyCell] = []
+def table1_twins(suite: Suite, selection: Selection) -> list[Cell]:
+    """DiT and FPDM at three budgets with both samplers of Table 1, in the selection's account."""
+    cells = []
     for sampler in ("ddpm", "ddim"):
         cells += _twins(suite, selection, BUDGETS, TABLE1_ITERATIONS, sampler=sampler)
+    return cells
+
+
+def compute(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Table 1: DiT and FPDM at three budgets, DDPM and DDIM; parameters and training memory."""
+    cells: list[AnyCell] = [*table1_twins(suite, selection)]
     recipe = suite.training
     for model in selection.models:
         own, published = suite.model(model), model_config(f"{model}_xl_2")
@@ -233,6 +239,23 @@ def beyond(suite: Suite, selection: Selection) -> list[AnyCell]:
     return cells
 
 
+def by_account(suite: Suite, selection: Selection) -> dict[str, list[Cell]]:
+    """Table 1's twins in each account, whichever is selected.
+
+    Seconds are left out where they are not calibrated, and budgets below a step of DiT where they are no block passes.
+    """
+    cells = {"blocks": table1_twins(suite, replace(selection, account="blocks"))}
+    if budgets := tuple(budget for budget in selection.budgets or BUDGETS if budget >= suite.dit.depth):
+        for account in ("macs", "seconds") if selection.prices else ("macs",):
+            cells[account] = table1_twins(suite, replace(selection, account=account, budgets=budgets))
+    return cells
+
+
+def accounts(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Does Table 1 survive the real price? Its twins at what DiT spends in block passes, in MACs and in seconds."""
+    return [cell for cells in by_account(suite, selection).values() for cell in cells]
+
+
 class NoCellsError(BadInputError):
     """A grid is empty for the models and budgets that were asked for."""
 
@@ -241,7 +264,7 @@ GRIDS: dict[str, Callable[[Suite, Selection], list[AnyCell]]] = {
     grid.__name__: grid
     for grid in (
         smoothing, compute, datasets, unroll, gradients, allocation, reuse, convergence, prepost, samples, solvers,
-        samplers, beyond,
+        samplers, beyond, accounts,
     )
 }  # fmt: skip
 

@@ -4,19 +4,21 @@ import csv
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import tyro
 
+from bench.calibration import calibrate, check_hardware, needs_prices, priced, summary
 from bench.cli import CellArguments, parse, run
 from bench.errors import BadInputError
 from bench.grids import get_cells
 from bench.malloc import restart_with_tuned_malloc
 from bench.measurements import AnyCell
 from bench.plan import needed_runs, plan
+from bench.selection import Selection
 from bench.store import Store, missing
-from bench.suites import get_suite
+from bench.suites import Suite, get_suite
 
 
 @dataclass(frozen=True)
@@ -48,25 +50,42 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.workers is not None and arguments.workers < 1:
         raise BadInputError(f"--workers {arguments.workers}: must be 1 or more")
     suite = get_suite(arguments.suite)
-    cells = _choose(arguments, get_cells(arguments.grid, suite, arguments.selection()))
+    store = Store(arguments.results, suite.name)
+    selection = _calibrated(arguments, suite, store)
+    cells = _choose(arguments, get_cells(arguments.grid, suite, selection))
     if arguments.list_cells:
         _list(arguments, cells)
         return 0
-    store = Store(arguments.results, suite.name)
     todo = missing(store, cells)
     if arguments.plan:
         print("\n".join(plan(store, cells, todo, _workers(arguments))))
+        if needs_prices(selection, arguments.grid) and selection.prices is None:
+            print("seconds are not calibrated: the cells that follow from them come on top")
         return 0
     store.check_writable()
     failed = 0
     if todo:
         if not arguments.retrain:
             _refuse_to_outdate(store, todo)
+        check_hardware(todo, suite, selection.prices, arguments.device)
         failed = _work(arguments, store, cells)
     else:
         print(f"all {len(cells)} cells of {arguments.grid} have records: nothing to evaluate")
     drawn = _draw(arguments)
     return drawn or (1 if failed else 0)
+
+
+def _calibrated(arguments: Arguments, suite: Suite, store: Store) -> Selection:
+    """What is selected, with prices; they are measured now if cells that are to be evaluated follow from them."""
+    selection = priced(arguments.selection(), store, suite)
+    here = not (arguments.list_cells or arguments.plan)
+    if here and selection.prices is None and needs_prices(selection, arguments.grid):
+        get_cells(arguments.grid, suite, replace(selection, account="macs"))  # bad input comes first
+        store.check_writable()
+        selection = replace(selection, prices=calibrate(store, suite, arguments.device, _workers(arguments)))
+        assert selection.prices is not None
+        print(summary(selection.prices))
+    return selection
 
 
 def _choose(arguments: Arguments, cells: Sequence[AnyCell]) -> list[AnyCell]:

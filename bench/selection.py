@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.accounts import ACCOUNTS, Account, Prices
 from bench.cells import Protocol, TrainingRun
 from bench.data import DIGESTS
 from bench.errors import BadInputError
@@ -12,7 +13,10 @@ from bench.suites import MODELS, Suite
 
 @dataclass(frozen=True)
 class Selection:
-    """Which part of a grid, and what of the suite to override. None keeps the suite's or the grid's own."""
+    """Which part of a grid, and what of the suite to override. None keeps the suite's or the grid's own.
+
+    `account` says what a budget is counted in; `prices` are what seconds are calibrated by, None if they are not.
+    """
 
     budgets: tuple[int, ...] | None = None
     models: tuple[str, ...] = MODELS
@@ -20,6 +24,8 @@ class Selection:
     seeds: tuple[int, ...] | None = None
     train_seconds: float | None = None
     train_steps: int | None = None
+    account: str = "blocks"
+    prices: Prices | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("--budget", self.budgets), ("--models", self.models), ("--seeds", self.seeds)):
@@ -32,6 +38,8 @@ class Selection:
         for model in self.models:
             if model not in MODELS:
                 raise BadInputError(f"unknown model {model!r} in --models: choose from {', '.join(MODELS)}")
+        if self.account not in ACCOUNTS:
+            raise BadInputError(f"--account {self.account}: choose one of {', '.join(ACCOUNTS)}")
         if self.budgets is not None and min(self.budgets) < 1:
             raise BadInputError(f"--budget {min(self.budgets)}: must be 1 or more")
         if self.seeds is not None and min(self.seeds) < 0:
@@ -41,6 +49,11 @@ class Selection:
                 raise BadInputError(f"{name} {value:g}: must be more than 0")
         if self.samples is not None and self.samples < 2:
             raise BadInputError(f"--samples {self.samples}: a Frechet distance needs 2 or more")
+
+    @property
+    def accounting(self) -> Account:
+        """Its account, with prices where there are any."""
+        return Account(self.account, self.prices)
 
 
 def training_run(suite: Suite, model: str, selection: Selection, seed: int = 0) -> TrainingRun:

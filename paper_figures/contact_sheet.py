@@ -64,8 +64,8 @@ def caption(evidence: Evidence, cell: Cell, count: int) -> str:
     labels = f"image i has label i mod {classes}" if classes else "no labels"
     return (
         f"{evidence.suite}: the first {count} samples of seed {cell.seed}, not selected; {labels}; "
-        f"{cell.sampler.upper()}, {cell.budget} block passes an image, {guidance}, {protocol.weights.upper()} weights, "
-        f"{cell.run.budget_text} of training"
+        f"{cell.sampler.upper()}, {cell.budget} {evidence.unit} an image, {guidance}, "
+        f"{protocol.weights.upper()} weights, {cell.run.budget_text} of training{evidence.account_note}"
     )
 
 

@@ -45,7 +45,7 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
             )
         few_ticks(axis, budgets, measured)
         axis.set_title(SAMPLERS[sampler])
-        axis.set_xlabel("block passes")
+        axis.set_xlabel(evidence.unit)
     axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
     style.shared_legend(figure, axes)
     lost = " Cross: diverged." if np.isinf(measured).any() else ""

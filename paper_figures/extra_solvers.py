@@ -81,7 +81,7 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
             bars(axis, some.iterations * 1.04 ** (place - 1), some, **look)  # side by side
         few_ticks(axis, ks, rows.fd.to_numpy(float))
         axis.set_xlabel("iterations per timestep")
-        axis.set_title(f"{budget} block passes")
+        axis.set_title(f"{budget} {evidence.unit}")
     axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
     style.shared_legend(figure, axes)
     lost = " Cross: diverged." if np.isinf(rows.fd).any() else ""

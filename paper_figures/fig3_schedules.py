@@ -5,9 +5,10 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from bench.accounts import Account
 from bench.grids import SHOWN_ITERATIONS
 from bench.suites import get_suite
-from models.allocation import SLOPE, affordable_steps, allocate
+from models.allocation import SLOPE, allocate
 from models.timesteps import TIMESTEPS, select_timesteps
 from models.zoo import ModelConfig
 from paper_figures import style
@@ -38,13 +39,13 @@ class Schedule:
         return sum(sum(passes) for passes in self.parts.values())
 
 
-def schedules(dit: ModelConfig, fpdm: ModelConfig, budget: int, iterations: int) -> list[Schedule]:
-    """DiT and FPDM's allocations at a budget of block passes; without those that it does not buy one step of."""
+def schedules(dit: ModelConfig, fpdm: ModelConfig, budget: int, iterations: int, account: Account) -> list[Schedule]:
+    """DiT and FPDM's allocations at a budget of DiT's passes; without those that it does not buy one step of."""
     found = []
-    if steps := affordable_steps(budget, dit.depth):
+    if steps := account.steps(dit, budget, dit):
         found.append(Schedule("DiT", select_timesteps(steps), {"explicit": (dit.depth,) * steps}))
     n_pre, n_post = fpdm.n_pre or 0, fpdm.n_post or 0
-    if steps := affordable_steps(budget, n_pre + iterations + n_post):
+    if steps := account.steps(dit, budget, fpdm, iterations):
         for name in ALLOCATIONS:
             parts = {
                 "pre": (n_pre,) * steps,
@@ -66,7 +67,7 @@ LABELS = {
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/fig3_schedules.{png,pdf}."""
     suite, budget = get_suite(evidence.suite), max(cell.budget for cell in evidence.cells)
-    found = schedules(suite.dit, suite.fpdm, budget, SHOWN_ITERATIONS)
+    found = schedules(suite.dit, suite.fpdm, budget, SHOWN_ITERATIONS, evidence.account)
     if not found:
         return []
     figure, axes = style.panels(len(found), height_in=2.5)
@@ -76,9 +77,10 @@ def draw(evidence: Evidence) -> list[Path]:
     style.shared_legend(figure, axes)
     style.note(
         figure,
-        f"{evidence.suite}: each bar is a step of sampling, at its timestep; {budget} block passes an image, "
+        f"{evidence.suite}: each bar is a step of sampling, at its timestep; {budget} {evidence.unit} an image, "
         f"{SHOWN_ITERATIONS} iterations a step on average; linear allocations run from {1 - SLOPE:g} to {1 + SLOPE:g} "
-        "times the average, rounded to whole iterations with the sum kept",
+        "times the average, rounded to whole iterations with the sum kept"
+        f"{evidence.account_note}",
     )
     return style.save(figure, evidence.path("figures", "fig3_schedules"))
 

@@ -68,7 +68,7 @@ def _figure(evidence: Evidence) -> list[Path]:
     budgets = sorted(set(rows.budget))
     figure, axes = style.panels(len(budgets))
     for axis, budget in zip(axes, budgets, strict=True):
-        _panel(axis, rows[rows.budget == budget], budget)
+        _panel(axis, rows[rows.budget == budget], budget, evidence.unit)
     axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
     style.shared_legend(figure, axes)
     note = "published: best FID on ImageNet at 256 pixels (Table 1, DDPM), on a scale of its own"
@@ -76,7 +76,7 @@ def _figure(evidence: Evidence) -> list[Path]:
     return style.save(figure, evidence.path("figures", "fig4_smoothing"))
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, budget: int) -> None:
+def _panel(axis: Axes, rows: pd.DataFrame, budget: int, unit: str) -> None:
     fpdm, dit = rows[rows.model == "fpdm"], rows[rows.model == "dit"]
     style.curve(axis, fpdm.iterations, fpdm, color=style.COLORS["fpdm"], marker="s", label="FPDM")
     if len(dit):
@@ -87,7 +87,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, budget: int) -> None:
         if dit.seeds.iloc[0] > 1:
             axis.axhspan(dit.fd_low.iloc[0], dit.fd_high.iloc[0], color=color, alpha=0.15, linewidth=0)
     style.iteration_axes(axis)
-    title = f"{budget} block passes"
+    title = f"{budget} {unit}"
     published = {model: TABLE1_FID.get((budget, model)) for model in ("dit", "fpdm")}
     if published["dit"] and published["fpdm"]:
         title += f"\npublished: DiT {published['dit']['ddpm']}, best FPDM {published['fpdm']['ddpm']}"

@@ -39,7 +39,7 @@ def _figure(evidence: Evidence) -> list[Path]:
             some = rows[(rows.budget == budget) & (rows.reuse == reuse)]
             beside = some.iterations * (1 / APART if reuse else APART)
             style.curve(axis, beside, some, color=color, marker=marker, linestyle=line, label=label)
-        axis.set_title(f"{budget} block passes")
+        axis.set_title(f"{budget} {evidence.unit}")
         style.iteration_axes(axis)
     axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
     style.shared_legend(figure, axes)

@@ -86,7 +86,7 @@ def _figure(evidence: Evidence) -> list[Path]:
             x = some.budget * APART ** (i - 1.5)
             style.curve(axis, x, some, color=COLORS[i], marker=style.MARKERS[i], label=str(layers))
     few_ticks(axis, budgets, finite.fd.to_numpy(float))
-    axis.set_xlabel("block passes an image")
+    axis.set_xlabel(f"{evidence.unit} an image")
     axis.set_ylabel(f"Fréchet distance ({evidence.extractor})")
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, title="pre/post layers", loc="outside upper center", ncols=len(labels))

@@ -4,7 +4,7 @@ Cells are enumerated first and records looked up by their keys, so a table or fi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.accounts import Account
+from bench.calibration import priced
 from bench.cells import CELL_COLUMNS, Cell
 from bench.errors import BadInputError
 from bench.grids import get_cells
@@ -47,6 +49,7 @@ class Evidence:
         store: where their records are.
         command: the command that makes the records that are missing.
         variant: subfolder for what is drawn of other than the suite's default cells.
+        selection: what of the grid was asked for, its account and prices included.
     """
 
     suite: str
@@ -55,6 +58,7 @@ class Evidence:
     store: Store
     command: str
     variant: str = ""
+    selection: Selection = field(default_factory=Selection)
 
     @cached_property
     def _records(self) -> dict[str, Record]:
@@ -152,8 +156,13 @@ class Evidence:
         return (
             f"{self.suite}: {protocol.samples} samples a replicate, replicates {', '.join(map(str, seeds))} ({bars}), "
             f"{guidance}, {protocol.weights.upper()} weights, {protocol.extractor} features, {cell.run.budget_text} of "
-            "training each"
+            f"training each{self.account_note}"
         )
+
+    @property
+    def account_note(self) -> str:
+        """What a budget means, as the end of a sentence; nothing in the paper's account."""
+        return f"; {definition}" if (definition := self.account.definition) else ""
 
     @property
     def choice(self) -> str:
@@ -161,6 +170,23 @@ class Evidence:
         cells = (cell for cell in self.cells if isinstance(cell, Cell) and cell.measure == "quality")
         among = ", ".join(map(str, sorted({cell.iterations for cell in cells if cell.run.config.implicit})))
         return f"FPDM's schedule is chosen, for each replicate, on the others, among {among} iterations."
+
+    @property
+    def account(self) -> Account:
+        """What budgets are counted in."""
+        return self.selection.accounting
+
+    @property
+    def unit(self) -> str:
+        """What a budget is a number of: in other accounts than the paper's, FPDM spends other passes than DiT."""
+        return "block passes" if self.account.name == "blocks" else "DiT passes"
+
+    @cached_property
+    def accounted(self) -> "Evidence":
+        """The cells of its own account: with the grid `accounts` among all, it has those of others too."""
+        yardstick, account = get_suite(self.suite).dit, self.account
+        own = [cell for cell in self.cells if not isinstance(cell, Cell) or account.buys(yardstick, cell)]
+        return self if len(own) == len(self.cells) else replace(self, cells=own)
 
     @property
     def extractor(self) -> str:
@@ -175,9 +201,15 @@ class Evidence:
 
 
 def beside(evidence: Evidence, suite: str, grid: str) -> Evidence:
-    """Another suite's default cells of a grid, their records in the same results folder."""
+    """Another suite's default cells of a grid in the same account, their records in the same results folder.
+
+    None where the account is seconds and the other suite is not calibrated.
+    """
     store = Store(evidence.store.root.parent, suite)
-    return Evidence(suite, grid, get_cells(grid, get_suite(suite), Selection()), store, "")
+    selection = priced(Selection(account=evidence.account.name), store, get_suite(suite))
+    counted = selection.account != "seconds" or selection.prices is not None
+    cells = get_cells(grid, get_suite(suite), selection) if counted else []
+    return Evidence(suite, grid, cells, store, "", selection=selection)
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import paper_figures
+from bench.calibration import priced
 from bench.cli import CellArguments, parse, run
 from bench.grids import NoCellsError, get_cells
 from bench.store import Store, write_json
@@ -42,8 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = parse(Arguments, argv)
     suite = get_suite(arguments.suite)
-    selection = arguments.selection()
     store = Store(arguments.results, suite.name)
+    selection = priced(arguments.selection(), store, suite)
     modules = drawables()
     wanted = list(dict.fromkeys(module.GRID for module in modules)) if arguments.grid == "all" else [arguments.grid]
     environments = []
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.grid != "all":
                 raise
             continue
-        evidence = Evidence(suite.name, grid, cells, store, command, arguments.variant())
+        evidence = Evidence(suite.name, grid, cells, store, command, arguments.variant(), selection)
         _report_absent(evidence)
         if not evidence.environments:  # no record
             continue
@@ -64,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
             if written := module.draw(evidence):
                 print(f"{module.TITLE}: {', '.join(str(path) for path in written)}")
             if arguments.print_table and hasattr(module, "table_text"):
-                print(f"\n{evidence.caption}\n\n{module.table_text(evidence)}\n")
+                text = module.table_text(evidence).replace("block passes", f"{evidence.unit:{len('block passes')}}")
+                print(f"\n{evidence.caption}\n\n{text}\n")
     if environments:
         write_json(store.root / arguments.variant() / "environment.json", environments)
     return 0

@@ -80,10 +80,10 @@ def curve(axis: "Axes", x: "pd.Series", rows: "pd.DataFrame", **look: object) ->
     axis.errorbar(x, rows.fd, yerr=bars, capsize=1.5, elinewidth=0.8, **look)  # type: ignore[arg-type]
 
 
-def shared_legend(figure: "Figure", axes: "list[Axes]") -> None:
+def shared_legend(figure: "Figure", axes: "list[Axes]", columns: int = 4) -> None:
     """One legend above all panels."""
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 4))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), columns))
 
 
 def note(figure: "Figure", text: str) -> None:

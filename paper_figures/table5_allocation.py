@@ -51,11 +51,12 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for budget, name, k in product(sorted(set(cells.budget)), ALLOCATIONS, sorted(set(cells.iterations))):
         some = frame[(frame.budget == budget) & (frame.allocation == name) & (frame.iterations == k)]
-        spent = 100 * some.spent.astype(float) / some.budget.astype(float)
+        allowed = some["budget" if evidence.account.name == "blocks" else "block_passes"].astype(float)
+        spent = 100 * some.spent.astype(float) / allowed
         row: dict[str, Any] = {"budget": budget, "allocation": name, "iterations": k}
         row |= mean_columns(by_seed(some), "") | {"replicates": some.seed.nunique()}
         row |= {"spent_percent": spent.mean(), "most_spent_percent": spent.max()}
-        row |= {"executed_percent": (100 * some.executed.astype(float) / some.budget.astype(float)).mean()}
+        row |= {"executed_percent": (100 * some.executed.astype(float) / allowed).mean()}
         row |= {"images_per_s": some.images_per_s.median(), "search_s": some.search_s.median()}
         row |= {"comparable": bool(some.comparable.astype(bool).all())}
         rows.append(row | {"published_fid": TABLE5_FID.get(name, {}).get(k)})

@@ -35,6 +35,7 @@ def write_table(
         note: a sentence or two below the table, after the caption and before what is missing.
         caption: instead of the evidence's.
     """
+    readable = readable.rename(columns={"block passes": evidence.unit})
     csv, md, tex = (evidence.path("tables", f"{name}.{suffix}") for suffix in ("csv", "md", "tex"))
     sentences = (f"{evidence.caption}." if caption is None else caption, note, evidence.missing)
     text = " ".join(sentence for sentence in sentences if sentence)

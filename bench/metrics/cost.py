@@ -40,6 +40,13 @@ def shell_macs(config: ModelConfig) -> int:
     )
 
 
+def forward_passes(config: ModelConfig, iterations: int = 0) -> int:
+    """Block passes of one prediction, the paper's unit (Sec. 4.2): injections are free. A DiT has no iterations."""
+    if config.n_pre is None or config.n_post is None:
+        return config.depth
+    return config.n_pre + iterations + config.n_post
+
+
 def forward_macs(config: ModelConfig, iterations: int = 0) -> int:
     """One prediction for one image: all blocks of a DiT, or an FPDM's with `iterations` of its implicit layer."""
     explicit = block_macs(config) + modulation_macs(config)

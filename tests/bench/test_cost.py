@@ -4,7 +4,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.grids import get_cells
-from bench.metrics.cost import block_macs, forward_macs, injection_macs, step_injection_macs
+from bench.metrics.cost import block_macs, forward_macs, forward_passes, injection_macs, step_injection_macs
 from bench.selection import Selection
 from bench.suites import get_suite
 from models.zoo import build, model_config
@@ -38,6 +38,7 @@ def test_fpdm_formula_equals_the_flop_counter(size, layers):
 
 def test_digits_cells_cost_what_their_networks_do():
     for cell in get_cells("smoothing", get_suite("digits"), Selection(budgets=(280,))):
+        assert cell.block_passes == cell.steps * forward_passes(cell.run.config, cell.iterations)
         assert cell.macs == cell.steps * counted_macs(cell.run.config, cell.iterations)
 
 

@@ -108,6 +108,12 @@ def test_killed_in_training_and_in_the_grid_it_ends_with_the_same_bits(tmp_path)
         (["--device", "meta"], "--device meta"),
         (["--only", "xyz"], "--only xyz: no cell of grid smoothing"),
         (["--models", "unet"], "unknown model 'unet'"),
+        (["--account", "joules"], "--account joules: choose one of blocks, macs, seconds"),
+        (["--account", "macs", "--budget", "27", "--models", "fpdm"], "--budget 27: MACs and seconds go by what DiT"),
+        (
+            ["--account", "seconds", "--list"],
+            "not calibrated in these results; run python bench/run_grid.py --grid thr",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_2_and_leaves_nothing(arguments, complaint, tmp_path):
@@ -208,9 +214,10 @@ def test_the_plan_says_what_is_missing_and_how_long_it_takes_and_writes_nothing(
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("train     ") for line in lines) == 16
     assert "train     dit 28 blocks, seed 0: 100 s  [dit-100s-seed0-" in lines[0]
-    assert sum(line.startswith("evaluate  ") for line in lines) == 523
-    assert "16 runs to train, 27 min; 523 of 523 cells to evaluate, about " in lines[-1]
-    assert "(assumed)" in lines[-1]
+    assert sum(line.startswith("evaluate  ") for line in lines) == 649
+    assert "16 runs to train, 27 min; 649 of 649 cells to evaluate, about " in lines[-2]
+    assert "(assumed)" in lines[-2]
+    assert lines[-1] == "seconds are not calibrated: the cells that follow from them come on top"
     assert not (tmp_path / "results").exists()
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from made_up import diverge, rewrite
 
+from bench.calibration import priced
 from bench.errors import BadInputError
 from bench.grids import GRIDS, get_cells
 from bench.selection import Selection
@@ -158,9 +159,10 @@ def test_the_readme_shows_the_kept_tables_and_figures():
 
 def test_kept_results_are_complete_clean_and_of_one_machine():
     root = Path(__file__).parent.parent.parent
+    store, suite = Store(root / "results", "digits"), get_suite("digits")
+    selection = priced(Selection(), store, suite)
     for grid in GRIDS:
-        cells = get_cells(grid, get_suite("digits"), Selection())
-        evidence = Evidence("digits", grid, cells, Store(root / "results", "digits"), "command")
+        evidence = Evidence("digits", grid, get_cells(grid, suite, selection), store, "command", selection=selection)
         assert evidence.absent == {}
         assert {environment["dirty"] for environment in evidence.environments} == {False}
         assert len({environment["hardware"] for environment in evidence.environments}) == 1

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from made_up import diverge
 
+from bench.accounts import Account
 from bench.suites import get_suite
 from models.allocation import allocate
 from models.timesteps import select_timesteps
 from paper_figures import (
     contact_sheet,
+    extra_accounts,
     fig1_samples,
     fig2_architecture,
     fig3_schedules,
@@ -37,6 +39,7 @@ FILES = {
     fig8_11_uncurated: {"fig8_11_digits"},
     fig12_comparison: {"fig12_comparison"},
     training_loss: {"training_loss"},
+    extra_accounts: {"accounts", "accounts_claims"},
 }
 WITHOUT_RECORDS = {fig2_architecture, fig3_schedules, training_loss}  # drawn from configurations, or training logs
 
@@ -99,7 +102,7 @@ def test_samples_are_captioned_with_their_schedule_and_protocol(evidence_of):
 @pytest.mark.parametrize(("budget", "iterations"), [(140, 5), (280, 5), (280, 8), (280, 26), (560, 1)])
 def test_schedules_are_the_real_ones_and_stay_within_the_budget(budget, iterations):
     suite = get_suite("digits")
-    dit, *fpdm = fig3_schedules.schedules(suite.dit, suite.fpdm, budget, iterations)
+    dit, *fpdm = fig3_schedules.schedules(suite.dit, suite.fpdm, budget, iterations, Account())
     assert (dit.spent, dit.parts) == (budget, {"explicit": (28,) * (budget // 28)})
     assert [one.name for one in fpdm] == ["FPDM, constant", "FPDM, increasing", "FPDM, decreasing"]
     steps = budget // (iterations + 2)
@@ -112,8 +115,8 @@ def test_schedules_are_the_real_ones_and_stay_within_the_budget(budget, iteratio
 
 def test_networks_without_a_single_affordable_step_have_no_schedule():
     suite = get_suite("digits")
-    assert [one.name[:4] for one in fig3_schedules.schedules(suite.dit, suite.fpdm, 20, 8)] == ["FPDM"] * 3
-    assert fig3_schedules.schedules(suite.dit, suite.fpdm, 5, 8) == []
+    assert [one.name[:4] for one in fig3_schedules.schedules(suite.dit, suite.fpdm, 20, 8, Account())] == ["FPDM"] * 3
+    assert fig3_schedules.schedules(suite.dit, suite.fpdm, 5, 8, Account()) == []
 
 
 def test_the_drawn_bars_are_the_schedule(evidence_of, monkeypatch):

@@ -195,6 +195,14 @@ def test_adaptive_cells_that_overspend_are_not_compared(tmp_path, write_records)
     assert r"102.5\%" in evidence.path("tables", "table5.tex").read_text()
 
 
+def test_in_macs_adaptive_is_held_against_what_constant_allocation_spends(tmp_path, write_records):
+    """FPDM's budget is no number of block passes then: 32 steps of 5 + 2 are 224 of DiT's 280."""
+    evidence = write_records(tmp_path, "allocation", seeds=(0,), fid=flat, account="macs")
+    assert {cell.block_passes for cell in evidence.cells if cell.iterations == 5} == {224}
+    ratios = shown(table5_allocation, evidence)["table5_ratios"]
+    assert set(ratios["adaptive: spent (%)"]) == {"100.0"}
+
+
 def test_solvers_against_plain_iteration(tmp_path, write_records):
     def fid(cell):
         broyden = (0.9, 1.2, 1.0)[cell.seed]
