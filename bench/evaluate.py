@@ -21,7 +21,8 @@ from bench.metrics.convergence import residual_series
 from bench.metrics.cost import forward_macs, parameters
 from bench.metrics.fid import QualityMeter
 from bench.metrics.memory import training_memory
-from bench.metrics.throughput import measure_speed, median_seconds
+from bench.metrics.speed import measure_speed
+from bench.metrics.throughput import median_seconds
 from bench.store import Record, Store
 from models.autoencoder import PixelAutoencoder
 from models.unroll import Unroll

@@ -55,7 +55,9 @@ class Speed:
         size: what the twins are called, e.g. "digits" or "XL/2".
         batch_size: images at once.
         precision: "fp32", "fp16" or "bf16".
-        compiled: whether blocks and iterations are compiled.
+        n_max, m_max: N and M of the training steps.
+        compiled: whether parts are measured eager and compiled, side by side, instead of sampling runs.
+        budgets, iterations: block passes of the sampling runs, and iterations of FPDM's.
     """
 
     suite: str
@@ -64,7 +66,11 @@ class Speed:
     fpdm: ModelConfig
     batch_size: int
     precision: str
-    compiled: bool
+    n_max: int
+    m_max: int
+    compiled: bool = False
+    budgets: tuple[int, ...] = (140, 280, 560)
+    iterations: tuple[int, ...] = (1, 2, 5, 12, 26)
     run: ClassVar[None] = None
     measure: ClassVar[str] = "speed"
     work: ClassVar[int] = 0
@@ -82,14 +88,14 @@ class Speed:
         return {name: known.get(name, "") for name in CELL_COLUMNS}
 
     def __str__(self) -> str:
-        mode = "compiled" if self.compiled else "eager"
-        return f"speed of {self.size} twins, batch {self.batch_size}, {self.precision}, {mode}"
+        mode = ", eager and compiled" if self.compiled else ""
+        return f"speed of {self.size} twins, batch {self.batch_size}, {self.precision}{mode}"
 
 
 def calibration(suite: Suite) -> Speed:
     """The speed cell whose record prices the suite's steps in seconds: its twins, sampled as its cells are."""
-    recipe = suite.evaluation
-    return Speed(suite.name, suite.name, suite.dit, suite.fpdm, recipe.batch_size, recipe.precision, compiled=False)
+    batch_size, precision, recipe = suite.evaluation.batch_size, suite.evaluation.precision, suite.training
+    return Speed(suite.name, suite.name, suite.dit, suite.fpdm, batch_size, precision, recipe.n_max, recipe.m_max)
 
 
 AnyCell = Cell | Footprint | Speed

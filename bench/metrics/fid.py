@@ -1,4 +1,4 @@
-"""Quality against reference images: Frechet distance (FID) and kernel distance (KID), computed by torch-fidelity.
+"""Quality against reference images: Frechet distance (FID) by torch-fidelity, and kernel distance (KID).
 
 The features are a suite's own; "FID" with features other than Inception's is called Frechet distance (FD) in tables.
 Both are biased or noisy at few samples: compare equal sample counts only.
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from torch_fidelity.utils import create_feature_extractor
 
 from bench.metrics.extractor import registered_name
+from bench.metrics.kid import KernelDistance
 
 FEATURE_BATCH = 100  # features change in the last bits with the batch size, so it is one for all
 
@@ -39,8 +39,10 @@ class QualityMeter:
         self._device = device
         name = registered_name(extractor)
         self._extractor = create_feature_extractor(name, ["features"], cuda=device.type == "cuda", verbose=False)
-        self._reference = self.features(reference)
-        self._statistics = fid_features_to_statistics(self._reference)
+        self._count = len(reference)
+        features = self.features(reference)
+        self._statistics = fid_features_to_statistics(features)
+        self._kernel_distance = KernelDistance(features)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 (count, channels, size, size) -> (count, features), float64 on the CPU."""
@@ -53,11 +55,5 @@ class QualityMeter:
         features = self.features(images)
         statistics = fid_features_to_statistics(features)
         fid = fid_statistics_to_metric(statistics, self._statistics, verbose=False)
-        kid = kid_features_to_metric(
-            features,
-            self._reference,
-            kid_subsets=kid_subsets,
-            kid_subset_size=min(kid_subset_size, len(images), len(self._reference)),
-            verbose=False,
-        )
-        return Quality(fid[KEY_METRIC_FID], float(kid[KEY_METRIC_KID_MEAN]), float(kid[KEY_METRIC_KID_STD]))
+        size = min(kid_subset_size, len(images), self._count)
+        return Quality(fid[KEY_METRIC_FID], *self._kernel_distance.measure(features, kid_subsets, size))

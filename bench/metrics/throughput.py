@@ -3,12 +3,10 @@
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from bench.clock import synchronize
-from bench.measurements import Speed
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
@@ -24,8 +22,3 @@ def median_seconds(work: Callable[[], object], device: torch.device, repeats: in
     """Median wall seconds of `repeats` calls, after one that is not counted."""
     work()
     return statistics.median(seconds_of(work, device) for _ in range(repeats))
-
-
-def measure_speed(cell: Speed, device: torch.device) -> dict[str, Any]:
-    """Seconds of the twins' parts (metrics: medians; series: every round)."""
-    raise NotImplementedError

@@ -1,0 +1,43 @@
+"""A training step on noise, as the trainer's: what it takes does not depend on what is learned."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from bench.metrics.memory import PRECISIONS, training_loss
+from models.dit import DiT
+from models.fpdm import FPDM
+from models.unroll import Unroll
+from models.zoo import ModelConfig
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Autocast to "fp16" or "bf16" on the device; nothing for "fp32"."""
+    dtype = PRECISIONS[precision]
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def make_training_step(
+    model: DiT | FPDM, config: ModelConfig, batch_size: int, precision: str, device: torch.device
+) -> Callable[[Unroll], None]:
+    """Makes step(unroll): forward, backward, clipping, fused AdamW and EMA. A DiT ignores the unroll."""
+    weights = list(model.parameters())
+    optimizer, ema = torch.optim.AdamW(weights, fused=True), [p.detach().clone() for p in weights]
+    # not the default scale, with which the first step might overflow and be skipped: it makes the moments
+    scaler = torch.amp.GradScaler(device.type, init_scale=1.0, enabled=precision == "fp16")
+
+    def step(unroll: Unroll) -> None:
+        with torch.device(device):
+            loss = training_loss(model, config, batch_size, unroll, partial(autocast, device, precision))
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        get_ema_multi_avg_fn(0.999)(ema, weights, 1)
+
+    return step
