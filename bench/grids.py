@@ -32,6 +32,7 @@ BEYOND_ITERATIONS = (1, 5, 26, 54)  # at 1120 passes: from 373 steps to 20
 TRAINING_ITERATIONS = (3, 6, 12, 24)  # M = N of Table 3
 GRADIENT_ITERATIONS = (6, 12)  # N of Table 4
 SHOWN_ITERATIONS = 8  # of FPDM's sample grids (Sec. 4.3 on Figure 1)
+MEMORY_WITH_GRAD = (1, 3, 6, 12)  # m of FPDM's training steps whose memory is compared
 STRIP_SAMPLES, GRID_SAMPLES, GUIDANCE = 10, 48, 4.0
 
 
@@ -143,14 +144,20 @@ def table1_twins(suite: Suite, selection: Selection) -> list[Cell]:
 def compute(suite: Suite, selection: Selection) -> list[AnyCell]:
     """Table 1: DiT and FPDM at three budgets, DDPM and DDIM; parameters and training memory."""
     cells: list[AnyCell] = [*table1_twins(suite, selection)]
-    recipe = suite.training
+    recipe, settings = suite.training, ("fp32", "training", "multi-step")
     for model in selection.models:
-        own, published = suite.model(model), model_config(f"{model}_xl_2")
+        own = suite.model(model), suite.name, recipe.batch_size
         cells += [
-            Footprint(suite.name, model, own, suite.name, recipe.batch_size, "fp32", recipe.n_max, recipe.m_max),
-            Footprint(suite.name, model, published, "XL/2", 64, "fp16", 12, 12),  # Sec. 4.3: 25.2 and 10.2 GB
+            Footprint(suite.name, model, *own, *settings, recipe.n_max, recipe.m_max),
+            _published_step(suite, model),
         ]
     return cells
+
+
+def _published_step(suite: Suite, model: str) -> Footprint:
+    """The training step whose memory the paper reports (Sec. 4.3): 25.2 and 10.2 GB, N = M = 12 (Sec. 4.1)."""
+    settings = model_config(f"{model}_xl_2"), "XL/2", 64, "fp16", "training", "multi-step"
+    return Footprint(suite.name, model, *settings, n=12, m=12)
 
 
 def datasets(suite: Suite, selection: Selection) -> list[AnyCell]:
@@ -256,6 +263,22 @@ def accounts(suite: Suite, selection: Selection) -> list[AnyCell]:
     return [cell for cells in by_account(suite, selection).values() for cell in cells]
 
 
+def memory(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Table 1's memory by precision, checkpointing and FPDM's iterations with gradient; that of sampling beside it.
+
+    FPDM's last cell of each is the mean over the draws of stochastic JFB. bf16 takes what fp16 does, to the byte.
+    """
+    cells: list[AnyCell] = []
+    for precision, model in product(("fp16", "fp32"), selection.models):
+        step = replace(_published_step(suite, model), precision=precision)
+        unrolls = [replace(step, m=m) for m in MEMORY_WITH_GRAD] + [replace(step, unroll="stochastic")]
+        for checkpointing in (False, True):
+            steps = unrolls if step.config.implicit else [step]
+            cells += [replace(cell, grad_checkpointing=checkpointing) for cell in steps]
+        cells.append(replace(step, phase="sampling", unroll="", n=SHOWN_ITERATIONS, m=0))
+    return cells
+
+
 class NoCellsError(BadInputError):
     """A grid is empty for the models and budgets that were asked for."""
 
@@ -264,7 +287,7 @@ GRIDS: dict[str, Callable[[Suite, Selection], list[AnyCell]]] = {
     grid.__name__: grid
     for grid in (
         smoothing, compute, datasets, unroll, gradients, allocation, reuse, convergence, prepost, samples, solvers,
-        samplers, beyond, accounts,
+        samplers, beyond, accounts, memory,
     )
 }  # fmt: skip
 

@@ -12,11 +12,17 @@ from models.zoo import ModelConfig
 
 @dataclass(frozen=True)
 class Footprint:
-    """Parameters and peak memory of a training step, computed for a network as configured: no weights are needed.
+    """Parameters and peak memory, computed for a network as configured: no weights are needed.
 
     Attributes:
-        n, m: iterations without and with gradient of the step, for an implicit layer.
+        size: what the twins are called, e.g. "digits" or "XL/2".
+        batch_size: images of a training step, or sampled at once.
         precision: "fp32", "fp16" or "bf16".
+        phase: "training" (one step) or "sampling" (with reuse).
+        unroll: of training: "multi-step" (exactly n and m iterations) or "stochastic" (n, and the mean over m of 1 to
+            the given one, each as likely); "" for sampling.
+        n, m: iterations without and with gradient, for an implicit layer; sampling has n of the former.
+        grad_checkpointing: whether training recomputes explicit blocks and iterations in backward.
     """
 
     suite: str
@@ -25,8 +31,11 @@ class Footprint:
     size: str
     batch_size: int
     precision: str
+    phase: str
+    unroll: str
     n: int
     m: int
+    grad_checkpointing: bool = False
     run: ClassVar[None] = None
     measure: ClassVar[str] = "footprint"
     work: ClassVar[int] = 0
@@ -44,7 +53,10 @@ class Footprint:
         return {name: known.get(name, "") for name in CELL_COLUMNS}
 
     def __str__(self) -> str:
-        return f"training memory of {self.model} {self.size}, batch {self.batch_size}, {self.precision}"
+        what = f"{self.phase} memory of {self.model} {self.size}, batch {self.batch_size}, {self.precision}"
+        if self.config.implicit and self.phase == "training":
+            what += f", n = {self.n}, m {f'of 1 to {self.m}' if self.unroll == 'stochastic' else f'= {self.m}'}"
+        return what + (", checkpointing" if self.grad_checkpointing else "")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """function(*inputs), computed again in backward where a graph is built. The function must draw nothing at random."""
+    """function(*inputs), computed again in backward where a graph is built. The function draws nothing at random."""
     if not torch.is_grad_enabled():
         return function(*inputs)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
