@@ -118,8 +118,9 @@ class _CudaRules(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if self._dtype is not None and func in self.LOW + self.FLOAT32 + self.WIDEST:
-            dtypes = [v.dtype for v in tree_leaves((args, kwargs)) if isinstance(v, Tensor)]
+        dtypes = [v.dtype for v in tree_leaves((args, kwargs)) if isinstance(v, Tensor)]
+        eligible = func in self.LOW + self.FLOAT32 + self.WIDEST and torch.float64 not in dtypes
+        if self._dtype is not None and eligible:
             widest = torch.float32 if torch.float32 in dtypes else self._dtype
             target = self._dtype if func in self.LOW else torch.float32 if func in self.FLOAT32 else widest
             args, kwargs = tree_map(lambda v: self._cast(v, target) if isinstance(v, Tensor) else v, (args, kwargs))
@@ -128,7 +129,8 @@ class _CudaRules(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _cast(self, value: Tensor, dtype: torch.dtype) -> Tensor:
-        if value.dtype is dtype or not (self._cached and value.is_leaf and value.requires_grad):
+        weight = value.is_leaf and value.requires_grad and not value._is_view()
+        if value.dtype is dtype or not (self._cached and weight):
             return value.to(dtype)
         if value not in self._weights:
             with torch.enable_grad():  # also for an Unroll's first iterations: those with gradient reuse the copy
