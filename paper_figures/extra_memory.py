@@ -31,9 +31,9 @@ _NOTE = (
     "XL/2 twins, batch 64. Peak bytes that the tensors of a training step, or of sampling with reuse, ask for, by what "
     "is alive at the peak: gradients that are there by then (once all are, they take as much as the parameters); under "
     "activations all the rest, low-precision copies of weights included. m: FPDM's iterations with gradient; mean over "
-    "m: of stochastic JFB's draws, while a run has to hold the largest. Checkpointing recomputes each explicit block and each iteration in backward. bf16 "
-    "takes what fp16 takes. Less than DiT: under the same settings. Published (Table 1): without precision, "
-    "checkpointing, m, or whether a GB is of 10 to the 9 or 2 to the 30 bytes."
+    "m: of stochastic JFB's draws, while a run has to hold the largest. Checkpointing recomputes each explicit block "
+    "and each iteration in backward. bf16 takes what fp16 takes. Less than DiT: under the same settings. Published "
+    "(Table 1): without precision, checkpointing, m, or whether a GB is of 10 to the 9 or 2 to the 30 bytes."
 )
 
 
@@ -125,18 +125,21 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
     import matplotlib.pyplot as plt
 
     training = table[table.phase == "training"]
+    if training.empty:
+        return []
     names = [name.partition(" = 1 to ")[0] for name in _names(training)]
     rows = training.assign(name=names, published=_published(training), ratio=1 - training.saved_percent / 100)
     names, precisions = list(dict.fromkeys(names)), sorted(set(rows.precision))
-    size = (style.PAGE_WIDTH_IN, 0.9 + 0.22 * len(names) * len(precisions))
+    modes = sorted(set(rows.grad_checkpointing))
+    size = (style.PAGE_WIDTH_IN, 2 + 0.13 * len(names) * len(precisions))
     figure, axes = plt.subplots(
-        len(precisions), 2, figsize=size, sharex="col", sharey=True, layout="constrained", squeeze=False
+        len(precisions), len(modes), figsize=size, sharex="col", sharey=True, layout="constrained", squeeze=False
     )
     for line, precision in zip(axes, precisions, strict=True):
-        for axis, (mode, title) in zip(line, MODES.items(), strict=True):
+        for axis, mode in zip(line, modes, strict=True):
             _bars(axis, rows[(rows.precision == precision) & (rows.grad_checkpointing == mode)], names)
-            axis.set_title(f"{precision}, {title}")
-    for axis, mode in zip(axes[-1], MODES, strict=True):
+            axis.set_title(f"{precision}, {MODES[mode]}")
+    for axis, mode in zip(axes[-1], modes, strict=True):
         axis.set_xlabel("GiB at the peak of a training step")
         axis.set_xlim(0, 1.12 * rows[rows.grad_checkpointing == mode].peak_bytes.max() / GIB)
     handles, labels = axes[0, 0].get_legend_handles_labels()

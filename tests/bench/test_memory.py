@@ -220,6 +220,42 @@ def test_sampling_equals_torchs_cuda_autocast(name, precision, monkeypatch):
     assert peak("meta", lambda: _CudaRules(dtype)) == real
 
 
+def recomputation(config, device, forward_rules, backward_rules):
+    """Bytes that computing the last block or iteration again adds, at its end and at its peak."""
+    with torch.device(device), StorageMeter() as meter:
+        model = build(config).train()
+        model.set_grad_checkpointing()
+        x, y = torch.empty(3, 4, 32, 32), torch.empty(3, dtype=torch.int64)
+        with ExitStack() as stack:
+            for rule in forward_rules:
+                stack.enter_context(rule())
+            tokens, condition = model.to_tokens(x), model.y_embedder(y) + model.t_embedder(y)
+            f = model.implicit.bind(tokens, condition) if config.implicit else None
+            out = f(f(tokens)) if f is not None else model.blocks(tokens, condition)
+        before = meter.peak = meter.live
+        with ExitStack() as stack:
+            for rule in backward_rules:
+                stack.enter_context(rule())
+            _ = out.grad_fn._saved_tensor1  # as backward asks for it
+        return meter.live - before, meter.peak - before
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch without CUDA aborts on fake CUDA tensors")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", ["dit_s_2", "fpdm_s_2"])
+def test_recomputation_equals_torchs_cuda_autocast(name, precision, monkeypatch):
+    """But for biases: autocast holds their copies until the recomputation ends, the rules until they are used."""
+    monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)  # checkpoint enters it
+    config, dtype = model_config(name), PRECISIONS[precision]
+    attention = partial(EfficientAttention, dtype)
+    with FakeTensorMode():
+        kept, peak = recomputation(config, "cuda", [lambda: cuda_autocast(dtype), attention], [attention])
+    rules = [lambda: _CudaRules(dtype)], [lambda: _CudaRules(dtype, cached=False)]
+    computed_kept, computed_peak = recomputation(config, "meta", *rules)
+    assert computed_kept == kept
+    assert 0 <= peak - computed_peak <= (0 if dtype is None else 0.001 * peak)
+
+
 @pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch without CUDA aborts on fake CUDA tensors")
 def test_what_follows_backward_works_in_place():
     with FakeTensorMode(), torch.device("cuda"), StorageMeter() as meter:
