@@ -49,7 +49,8 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(_readable(summary(evidence)))
+    table = summary(evidence)
+    return markdown(_readable(table)) if len(table) else ""
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
