@@ -11,11 +11,10 @@ from typing import Any
 
 from bench.cells import Cell, TrainingRun
 from bench.errors import BadInputError
-from bench.measurements import AnyCell, Footprint
+from bench.measurements import AnyCell, footprints, own_step, published_step
 from bench.selection import Selection, ablation_run, protocol, replicates, training_run
 from bench.suites import Suite
 from models.allocation import ALLOCATIONS
-from models.zoo import model_config
 
 BUDGETS = (140, 280, 560)  # block passes (Table 1): a DiT of 28 blocks takes 5, 10 and 20 steps
 MIDDLE, LARGEST = (280,), (560,)  # the budgets of most ablations, and of the sample figures
@@ -32,7 +31,6 @@ BEYOND_ITERATIONS = (1, 5, 26, 54)  # at 1120 passes: from 373 steps to 20
 TRAINING_ITERATIONS = (3, 6, 12, 24)  # M = N of Table 3
 GRADIENT_ITERATIONS = (6, 12)  # N of Table 4
 SHOWN_ITERATIONS = 8  # of FPDM's sample grids (Sec. 4.3 on Figure 1)
-MEMORY_WITH_GRAD = (1, 3, 6, 12)  # m of FPDM's training steps whose memory is compared
 STRIP_SAMPLES, GRID_SAMPLES, GUIDANCE = 10, 48, 4.0
 
 
@@ -144,20 +142,9 @@ def table1_twins(suite: Suite, selection: Selection) -> list[Cell]:
 def compute(suite: Suite, selection: Selection) -> list[AnyCell]:
     """Table 1: DiT and FPDM at three budgets, DDPM and DDIM; parameters and training memory."""
     cells: list[AnyCell] = [*table1_twins(suite, selection)]
-    recipe, settings = suite.training, ("fp32", "training", "multi-step")
     for model in selection.models:
-        own = suite.model(model), suite.name, recipe.batch_size
-        cells += [
-            Footprint(suite.name, model, *own, *settings, recipe.n_max, recipe.m_max),
-            _published_step(suite, model),
-        ]
+        cells += [own_step(suite, model), published_step(suite, model)]
     return cells
-
-
-def _published_step(suite: Suite, model: str) -> Footprint:
-    """The training step whose memory the paper reports (Sec. 4.3): 25.2 and 10.2 GB, N = M = 12 (Sec. 4.1)."""
-    settings = model_config(f"{model}_xl_2"), "XL/2", 64, "fp16", "training", "multi-step"
-    return Footprint(suite.name, model, *settings, n=12, m=12)
 
 
 def datasets(suite: Suite, selection: Selection) -> list[AnyCell]:
@@ -264,19 +251,8 @@ def accounts(suite: Suite, selection: Selection) -> list[AnyCell]:
 
 
 def memory(suite: Suite, selection: Selection) -> list[AnyCell]:
-    """Table 1's memory by precision, checkpointing and FPDM's iterations with gradient; that of sampling beside it.
-
-    FPDM's last cell of each is the mean over the draws of stochastic JFB. bf16 takes what fp16 does, to the byte.
-    """
-    cells: list[AnyCell] = []
-    for precision, model in product(("fp16", "fp32"), selection.models):
-        step = replace(_published_step(suite, model), precision=precision)
-        unrolls = [replace(step, m=m) for m in MEMORY_WITH_GRAD] + [replace(step, unroll="stochastic")]
-        for checkpointing in (False, True):
-            steps = unrolls if step.config.implicit else [step]
-            cells += [replace(cell, grad_checkpointing=checkpointing) for cell in steps]
-        cells.append(replace(step, phase="sampling", unroll="", n=SHOWN_ITERATIONS, m=0))
-    return cells
+    """Table 1's memory by precision, checkpointing and FPDM's iterations with gradient; that of sampling beside it."""
+    return [cell for model in selection.models for cell in footprints(published_step(suite, model))]
 
 
 class NoCellsError(BadInputError):

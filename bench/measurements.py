@@ -1,13 +1,16 @@
 """Cells that need no trained weights: what a network takes, whatever it has learned. Plain data, no torch."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from bench.cells import CELL_COLUMNS, Cell, spec_hash
 from bench.suites import Suite
-from models.zoo import ModelConfig
+from models.zoo import ModelConfig, model_config
+
+WITH_GRAD = (1, 3, 6, 12)  # m of the training steps whose memory is compared
+SAMPLED_WITH = 8  # iterations, as in FPDM's sample grids
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,35 @@ class Footprint:
         if self.config.implicit and self.phase == "training":
             what += f", n = {self.n}, m {f'of 1 to {self.m}' if self.unroll == 'stochastic' else f'= {self.m}'}"
         return what + (", checkpointing" if self.grad_checkpointing else "")
+
+
+def own_step(suite: Suite, model: str) -> Footprint:
+    """The suite's own training step of "dit" or "fpdm", with as many iterations as it has at most."""
+    recipe = suite.training
+    settings = suite.name, recipe.batch_size, "fp32", "training", "multi-step"
+    return Footprint(suite.name, model, suite.model(model), *settings, recipe.n_max, recipe.m_max)
+
+
+def published_step(suite: Suite, model: str) -> Footprint:
+    """The training step whose memory the paper reports (Sec. 4.3): 25.2 and 10.2 GB, N = M = 12 (Sec. 4.1)."""
+    settings = "XL/2", 64, "fp16", "training", "multi-step"
+    return Footprint(suite.name, model, model_config(f"{model}_xl_2"), *settings, n=12, m=12)
+
+
+def footprints(step: Footprint) -> list[Footprint]:
+    """A training step in both precisions, with and without checkpointing and, of FPDM, by m; and sampling.
+
+    FPDM's last step of each setting is the mean over the draws of stochastic JFB. bf16 takes what fp16 does, to the
+    byte. Sampling takes the same whatever the iterations.
+    """
+    found = []
+    for precision in ("fp16", "fp32"):
+        for checkpointing in (False, True):
+            one = replace(step, precision=precision, grad_checkpointing=checkpointing)
+            unrolls = [replace(one, m=m) for m in WITH_GRAD] + [replace(one, unroll="stochastic")]
+            found += unrolls if step.config.implicit else [one]
+        found.append(replace(step, precision=precision, phase="sampling", unroll="", n=SAMPLED_WITH, m=0))
+    return found
 
 
 @dataclass(frozen=True)
