@@ -18,14 +18,13 @@ from bench.errors import BadInputError
 from bench.generate import Generator, Observer
 from bench.measurements import AnyCell, Footprint
 from bench.metrics.convergence import residual_series
-from bench.metrics.cost import forward_macs, parameters
+from bench.metrics.cost import forward_macs
 from bench.metrics.fid import QualityMeter
-from bench.metrics.memory import training_memory
+from bench.metrics.footprint import measure_footprint
 from bench.metrics.speed import measure_speed
 from bench.metrics.throughput import median_seconds
 from bench.store import Record, Store
 from models.autoencoder import PixelAutoencoder
-from models.unroll import Unroll
 
 OVERSPEND = 1.01  # times what constant allocation spends: what a cell may spend and still be compared
 
@@ -96,8 +95,7 @@ class Evaluator:
 
     def _measure(self, cell: AnyCell) -> dict[str, Any]:
         if isinstance(cell, Footprint):
-            memory = training_memory(cell.config, cell.batch_size, Unroll(cell.n, cell.m), cell.precision)
-            return {"metrics": {"parameters": parameters(cell.config)} | asdict(memory)}
+            return {"metrics": measure_footprint(cell, self._device)}
         if not isinstance(cell, Cell):
             return measure_speed(cell, self._device)
         training = self._store.read_training(cell.run)

@@ -11,11 +11,10 @@ from typing import Any
 
 from bench.cells import Cell, TrainingRun
 from bench.errors import BadInputError
-from bench.measurements import AnyCell, Footprint
+from bench.measurements import AnyCell, accelerator_speeds, footprints, own_step, published_step, speeds
 from bench.selection import Selection, ablation_run, protocol, replicates, training_run
-from bench.suites import Suite
+from bench.suites import MODELS, Suite
 from models.allocation import ALLOCATIONS
-from models.zoo import model_config
 
 BUDGETS = (140, 280, 560)  # block passes (Table 1): a DiT of 28 blocks takes 5, 10 and 20 steps
 MIDDLE, LARGEST = (280,), (560,)  # the budgets of most ablations, and of the sample figures
@@ -143,13 +142,8 @@ def table1_twins(suite: Suite, selection: Selection) -> list[Cell]:
 def compute(suite: Suite, selection: Selection) -> list[AnyCell]:
     """Table 1: DiT and FPDM at three budgets, DDPM and DDIM; parameters and training memory."""
     cells: list[AnyCell] = [*table1_twins(suite, selection)]
-    recipe = suite.training
     for model in selection.models:
-        own, published = suite.model(model), model_config(f"{model}_xl_2")
-        cells += [
-            Footprint(suite.name, model, own, suite.name, recipe.batch_size, "fp32", recipe.n_max, recipe.m_max),
-            Footprint(suite.name, model, published, "XL/2", 64, "fp16", 12, 12),  # Sec. 4.3: 25.2 and 10.2 GB
-        ]
+        cells += [own_step(suite, model), published_step(suite, model)]
     return cells
 
 
@@ -256,6 +250,21 @@ def accounts(suite: Suite, selection: Selection) -> list[AnyCell]:
     return [cell for cells in by_account(suite, selection).values() for cell in cells]
 
 
+def memory(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Table 1's memory by precision, checkpointing and FPDM's iterations with gradient; that of sampling beside it."""
+    return [cell for model in selection.models for cell in footprints(published_step(suite, model))]
+
+
+def throughput(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """What a block, an iteration, a training step and a sampling run take: the suite's twins, and XL/2 one by one."""
+    return [*speeds(suite)] if set(selection.models) == set(MODELS) else []
+
+
+def accelerator(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """The same of XL/2 at batch 64, in three precisions: for a GPU, and no part of "all"."""
+    return [*accelerator_speeds(suite)] if set(selection.models) == set(MODELS) else []
+
+
 class NoCellsError(BadInputError):
     """A grid is empty for the models and budgets that were asked for."""
 
@@ -264,9 +273,10 @@ GRIDS: dict[str, Callable[[Suite, Selection], list[AnyCell]]] = {
     grid.__name__: grid
     for grid in (
         smoothing, compute, datasets, unroll, gradients, allocation, reuse, convergence, prepost, samples, solvers,
-        samplers, beyond, accounts,
+        samplers, beyond, accounts, memory, throughput,
     )
 }  # fmt: skip
+GPU_GRIDS = {accelerator.__name__: accelerator}
 
 
 def get_cells(grid: str, suite: Suite, selection: Selection) -> list[AnyCell]:
@@ -278,10 +288,10 @@ def get_cells(grid: str, suite: Suite, selection: Selection) -> list[AnyCell]:
     """
     if grid == "all":
         found = [cell for name in GRIDS for cell in GRIDS[name](suite, selection)]
-    elif grid in GRIDS:
-        found = GRIDS[grid](suite, selection)
+    elif grid in (known := GRIDS | GPU_GRIDS):
+        found = known[grid](suite, selection)
     else:
-        raise BadInputError(f"unknown grid {grid!r}: choose all or one of {', '.join(GRIDS)}")
+        raise BadInputError(f"unknown grid {grid!r}: choose all or one of {', '.join(known)}")
     if not found:
         asked = " ".join(["--models", *selection.models, *(f"--budget {b}" for b in selection.budgets or ())])
         raise NoCellsError(f"{asked}: grid {grid} has no cells for them")

@@ -1,22 +1,31 @@
 """Cells that need no trained weights: what a network takes, whatever it has learned. Plain data, no torch."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from bench.cells import CELL_COLUMNS, Cell, spec_hash
 from bench.suites import Suite
-from models.zoo import ModelConfig
+from models.zoo import ModelConfig, model_config
+
+WITH_GRAD = (1, 3, 6, 12)  # m of the training steps whose memory is compared
+SAMPLED_WITH = 8  # iterations, as in FPDM's sample grids
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Parameters and peak memory of a training step, computed for a network as configured: no weights are needed.
+    """Parameters and peak memory, computed for a network as configured: no weights are needed.
 
     Attributes:
-        n, m: iterations without and with gradient of the step, for an implicit layer.
+        size: what the twins are called, e.g. "digits" or "XL/2".
+        batch_size: images of a training step, or sampled at once.
         precision: "fp32", "fp16" or "bf16".
+        phase: "training" (one step) or "sampling" (with reuse).
+        unroll: of training: "multi-step" (exactly n and m iterations) or "stochastic" (n, and the mean over m of 1 to
+            the given one, each as likely); "" for sampling.
+        n, m: iterations without and with gradient, for an implicit layer; sampling has n of the former.
+        grad_checkpointing: whether training recomputes explicit blocks and iterations in backward.
     """
 
     suite: str
@@ -25,8 +34,11 @@ class Footprint:
     size: str
     batch_size: int
     precision: str
+    phase: str
+    unroll: str
     n: int
     m: int
+    grad_checkpointing: bool = False
     run: ClassVar[None] = None
     measure: ClassVar[str] = "footprint"
     work: ClassVar[int] = 0
@@ -44,7 +56,39 @@ class Footprint:
         return {name: known.get(name, "") for name in CELL_COLUMNS}
 
     def __str__(self) -> str:
-        return f"training memory of {self.model} {self.size}, batch {self.batch_size}, {self.precision}"
+        what = f"{self.phase} memory of {self.model} {self.size}, batch {self.batch_size}, {self.precision}"
+        if self.config.implicit and self.phase == "training":
+            what += f", n = {self.n}, m {f'of 1 to {self.m}' if self.unroll == 'stochastic' else f'= {self.m}'}"
+        return what + (", checkpointing" if self.grad_checkpointing else "")
+
+
+def own_step(suite: Suite, model: str) -> Footprint:
+    """The suite's own training step of "dit" or "fpdm", with as many iterations as it has at most."""
+    recipe = suite.training
+    settings = suite.name, recipe.batch_size, "fp32", "training", "multi-step"
+    return Footprint(suite.name, model, suite.model(model), *settings, recipe.n_max, recipe.m_max)
+
+
+def published_step(suite: Suite, model: str) -> Footprint:
+    """The training step whose memory the paper reports (Sec. 4.3): 25.2 and 10.2 GB, N = M = 12 (Sec. 4.1)."""
+    settings = "XL/2", 64, "fp16", "training", "multi-step"
+    return Footprint(suite.name, model, model_config(f"{model}_xl_2"), *settings, n=12, m=12)
+
+
+def footprints(step: Footprint) -> list[Footprint]:
+    """A training step in both precisions, with and without checkpointing and, of FPDM, by m; and sampling.
+
+    FPDM's last step of each setting is the mean over the draws of stochastic JFB. bf16 takes what fp16 does, to the
+    byte. Sampling takes the same whatever the iterations.
+    """
+    found = []
+    for precision in ("fp16", "fp32"):
+        for checkpointing in (False, True):
+            one = replace(step, precision=precision, grad_checkpointing=checkpointing)
+            unrolls = [replace(one, m=m) for m in WITH_GRAD] + [replace(one, unroll="stochastic")]
+            found += unrolls if step.config.implicit else [one]
+        found.append(replace(step, precision=precision, phase="sampling", unroll="", n=SAMPLED_WITH, m=0))
+    return found
 
 
 @dataclass(frozen=True)
@@ -58,6 +102,7 @@ class Speed:
         n_max, m_max: N and M of the training steps.
         compiled: whether parts are measured eager and compiled, side by side, instead of sampling runs.
         budgets, iterations: block passes of the sampling runs, and iterations of FPDM's.
+        whole_machine: with all threads, not as one of the workers that share a CPU.
     """
 
     suite: str
@@ -71,6 +116,7 @@ class Speed:
     compiled: bool = False
     budgets: tuple[int, ...] = (140, 280, 560)
     iterations: tuple[int, ...] = (1, 2, 5, 12, 26)
+    whole_machine: bool = False
     run: ClassVar[None] = None
     measure: ClassVar[str] = "speed"
     work: ClassVar[int] = 0
@@ -96,6 +142,23 @@ def calibration(suite: Suite) -> Speed:
     """The speed cell whose record prices the suite's steps in seconds: its twins, sampled as its cells are."""
     batch_size, precision, recipe = suite.evaluation.batch_size, suite.evaluation.precision, suite.training
     return Speed(suite.name, suite.name, suite.dit, suite.fpdm, batch_size, precision, recipe.n_max, recipe.m_max)
+
+
+def speeds(suite: Suite) -> list[Speed]:
+    """The suite's twins at its evaluation batch, and those of the paper's size, one image at once; eager, compiled."""
+    own, xl = calibration(suite), replace(_published_twins(suite), batch_size=1, precision="fp32", iterations=(5,))
+    return [replace(twins, compiled=compiled) for twins in (own, xl) for compiled in (False, True)]
+
+
+def accelerator_speeds(suite: Suite) -> list[Speed]:
+    """The paper's twins at batch 64 in three precisions, eager and compiled: for a GPU."""
+    xl, modes = _published_twins(suite), (False, True)
+    return [replace(xl, precision=p, compiled=mode) for p in ("fp32", "bf16", "fp16") for mode in modes]
+
+
+def _published_twins(suite: Suite) -> Speed:
+    twins = model_config("dit_xl_2"), model_config("fpdm_xl_2")
+    return Speed(suite.name, "XL/2", *twins, batch_size=64, precision="fp16", n_max=12, m_max=12, whole_machine=True)
 
 
 AnyCell = Cell | Footprint | Speed

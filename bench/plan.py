@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from bench.cells import TrainingRun
-from bench.measurements import AnyCell
+from bench.measurements import AnyCell, Speed
 from bench.store import Store
 
 ASSUMED_MACS_PER_S = 25e9  # of one worker at digits size on an AMD EPYC core; used where no record tells better
@@ -57,7 +57,8 @@ def plan(store: Store, cells: Sequence[AnyCell], todo: Sequence[AnyCell], worker
     for cell in todo:
         seconds = cell.work / rate
         evaluation_s += seconds / workers
-        lines.append(f"evaluate  {cell}: {duration(seconds)}  [{cell.key}]")
+        expected = "some minutes" if isinstance(cell, Speed) else duration(seconds)
+        lines.append(f"evaluate  {cell}: {expected}  [{cell.key}]")
     source = "as the records here" if measured else "assumed"
     lines.append(
         f"{len(runs)} runs to train, {duration(training_s)}; {len(todo)} of {len(cells)} cells to evaluate, about "

@@ -13,7 +13,7 @@ import torch
 
 from bench.environment import usable_cores
 from bench.evaluate import Evaluator, make_record
-from bench.measurements import AnyCell
+from bench.measurements import AnyCell, Speed
 from bench.store import Record, Store
 
 _evaluator: Evaluator | None = None
@@ -41,32 +41,40 @@ def _evaluate(cell: AnyCell) -> Record:
 def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
     """Evaluate cells, yielding records as they are written. Threads are shared out among the workers on a CPU.
 
-    Expensive cells go first, so that the last ones to finish are short. If a worker dies, the cells that are left are
-    evaluated in a process each, and one whose process dies again gets a record that says so.
+    Expensive cells go first, so that the last ones to finish are short. Speed is measured at the end, with nothing
+    beside it. If a worker dies, the cells that are left are evaluated in a process each, and one whose process dies
+    again gets a record that says so.
     """
-    left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.work)}
+    threads = max(1, usable_cores() // workers)
+    left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.work) if not isinstance(cell, Speed)}
     if workers == 1:  # as many as asked for, even for one cell: its times are to be compared
         evaluator = Evaluator(store, device)
         yield from map(evaluator.evaluate, left.values())
-        return
+        left = {}
     try:
-        for record in _in_pool(list(left.values()), store, device, workers):
+        for record in _in_pool(list(left.values()), store, device, workers, threads):
             del left[record.key]
             yield record
     except BrokenProcessPool:
-        for cell in left.values():
-            try:
-                yield from _in_pool([cell], store, device, workers=1)
-            except BrokenProcessPool:
-                training = None if cell.run is None else store.read_training(cell.run)
-                digest = "" if training is None else training["digest"]
-                record = make_record(cell, device, digest, "oom", "its process was killed, most likely for memory")
-                store.write(record)
-                yield record
+        pass
+    alone = [*left.values(), *(cell for cell in cells if isinstance(cell, Speed))]
+    for cell in alone:
+        whole = not isinstance(cell, Speed) or cell.whole_machine
+        try:
+            yield from _in_pool([cell], store, device, 1, usable_cores() if whole else threads)
+        except BrokenProcessPool:
+            training = None if cell.run is None else store.read_training(cell.run)
+            digest = "" if training is None else training["digest"]
+            record = make_record(cell, device, digest, "oom", "its process was killed, most likely for memory")
+            store.write(record)
+            yield record
 
 
-def _in_pool(cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
-    threads = max(1, usable_cores() // workers)
+def _in_pool(
+    cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int, threads: int
+) -> Iterator[Record]:
+    if not cells:
+        return
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),

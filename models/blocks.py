@@ -6,6 +6,7 @@ pays for them once.
 """
 
 import math
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -14,6 +15,7 @@ from timm.layers import Attention, Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from models.activations import GELUTanh
+from models.checkpointing import recomputed
 from models.linear import TokenLinear
 
 
@@ -79,16 +81,26 @@ class DiTBlock(nn.Module):
 
 
 class BlockStack(nn.ModuleList):
-    """Explicit blocks, one after the other, under one condition."""
+    """Explicit blocks, one after the other, under one condition.
+
+    Attributes:
+        grad_checkpointing: whether each block, its modulation included, is recomputed in backward.
+    """
 
     def __init__(self, depth: int, hidden_size: int, num_heads: int) -> None:
         super().__init__(DiTBlock(hidden_size, num_heads) for _ in range(depth))
+        self.grad_checkpointing = False
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(batch, tokens, hidden), (batch, hidden) -> (batch, tokens, hidden)."""
         for block in self:
-            x = block(x, cast(DiTBlock, block).modulation(condition))
+            run = partial(_run, cast(DiTBlock, block))
+            x = recomputed(run, x, condition) if self.grad_checkpointing else run(x, condition)
         return x
+
+
+def _run(block: DiTBlock, x: Tensor, condition: Tensor) -> Tensor:
+    return block(x, block.modulation(condition))
 
 
 class TimestepEmbedder(nn.Module):

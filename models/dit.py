@@ -30,6 +30,10 @@ class DiT(PatchNetwork, PyTorchModelHubMixin):
         self.blocks = BlockStack(depth, hidden_size, num_heads)
         initialize(self)
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether training recomputes each block in backward instead of keeping its activations; timm's convention."""
+        self.blocks.grad_checkpointing = enable
+
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """(batch, in_channels, size, size), (batch,), (batch,) -> prediction (batch, out_channels, size, size)."""
         condition = self.t_embedder(t) + self.y_embedder(y)

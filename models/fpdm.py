@@ -16,12 +16,17 @@ from torch import Tensor, nn
 
 from models.activations import gelu_tanh
 from models.blocks import BlockStack, DiTBlock, Modulation, PatchNetwork, initialize
+from models.checkpointing import recomputed
 from models.fixed_point import FixedCount, Function, Solution, Solver
 from models.linear import TokenLinear, token_linear
 
 
 class ImplicitLayer(nn.Module):
-    """The implicit layer f(z) = block(proj([z, x~]), c) of Eq. 3."""
+    """The implicit layer f(z) = block(proj([z, x~]), c) of Eq. 3.
+
+    Attributes:
+        grad_checkpointing: whether each iteration is recomputed in backward.
+    """
 
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
@@ -29,6 +34,7 @@ class ImplicitLayer(nn.Module):
         self.proj_fc1 = TokenLinear(2 * hidden_size, 2 * hidden_size)
         self.proj_fc2 = TokenLinear(2 * hidden_size, hidden_size)
         self.block = DiTBlock(hidden_size, num_heads)
+        self.grad_checkpointing = False
 
     def bind(self, x_pre: Tensor, condition: Tensor) -> Function:
         """Fix x_pre (batch, tokens, hidden) and the condition (batch, hidden): the f of this step.
@@ -39,7 +45,8 @@ class ImplicitLayer(nn.Module):
         injected = token_linear(self.injection(x_pre), weight_x, self.proj_fc1.bias)
         modulation = self.block.modulation(condition)
 
-        return partial(self.iterate, weight_z=weight_z, injected=injected, modulation=modulation)
+        f = partial(self.iterate, weight_z=weight_z, injected=injected, modulation=modulation)
+        return partial(recomputed, f) if self.grad_checkpointing else f
 
     def iterate(self, z: Tensor, weight_z: Tensor, injected: Tensor, modulation: Modulation) -> Tensor:
         """f(z), (batch, tokens, hidden), from what `bind` computed."""
@@ -76,6 +83,13 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         self.implicit = ImplicitLayer(hidden_size, num_heads)
         self.post = BlockStack(n_post, hidden_size, num_heads)
         initialize(self)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether training recomputes each explicit block and each iteration in backward; timm's convention.
+
+        Of the iterations with gradient, each state (batch, tokens, hidden) is kept then, and nothing else.
+        """
+        self.pre.grad_checkpointing = self.implicit.grad_checkpointing = self.post.grad_checkpointing = enable
 
     def forward(
         self, x: Tensor, t: Tensor, y: Tensor, *, iterations: int | Solver, init: Tensor | None = None

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from bench.cells import Cell
-from bench.grids import BUDGETS
+from bench.grids import BUDGETS, get_cells
 from bench.measurements import Footprint
 from bench.metrics.cost import block_macs, injection_macs
+from bench.selection import Selection
 from bench.suites import SUITES, get_suite
 from models.zoo import model_config
 from paper_figures.claim_evidence import UntestedError, between_runs, lent, own_twins, some, with_absent
@@ -37,8 +38,9 @@ class Finding:
 
 
 def _footprint(evidence: Evidence, size: str, name: str) -> dict[str, float]:
-    records = evidence.records("footprint")
-    found = {c.model: r.metrics[name] for c, r in records if isinstance(c, Footprint) and c.size == size}
+    table1 = {c for c in get_cells("compute", get_suite(evidence.suite), Selection()) if isinstance(c, Footprint)}
+    records = [(c, r) for c, r in evidence.records("footprint") if isinstance(c, Footprint) and c in table1]
+    found = {c.model: r.metrics[name] for c, r in records if c.size == size}
     if {"dit", "fpdm"} - found.keys():
         raise UntestedError(f"no record of {size} footprints")
     return found

@@ -147,8 +147,10 @@ class Evidence:
 
     @property
     def caption(self) -> str:
-        """Suite, sample count, extractor, training budget, replicates: the protocol in one line."""
-        cell = next(c for c in self.cells if isinstance(c, Cell) and c.measure == "quality")
+        """Suite, sample count, extractor, training budget, replicates: the protocol in one line; "" without quality."""
+        cell = next((c for c in self.cells if isinstance(c, Cell) and c.measure == "quality"), None)
+        if cell is None:
+            return ""
         protocol = cell.protocol
         seeds = sorted(set(self.frame.seed))
         guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"

@@ -1,4 +1,4 @@
-"""Kernel distance (KID, Binkowski et al. 2018): torch-fidelity's numbers from one kernel matrix instead of one a subset.
+"""Kernel distance (KID, Binkowski et al. 2018): torch-fidelity's numbers, from one kernel matrix for all subsets.
 
 torch-fidelity computes the kernels of each pair of subsets anew, which took a quarter of a cell's time on `digits`. The
 sum of a kernel over two subsets is a bilinear form of their indicators, so that all subsets follow from the kernels of

@@ -1,6 +1,8 @@
 """What a DiT's blocks are measured against: the same arithmetic as a plain sequence of timm's and torch's modules."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import torch
 from timm.layers import Attention, Mlp
@@ -15,12 +17,12 @@ class PlainBlock(nn.Module):
 
     def __init__(self, block: DiTBlock) -> None:
         super().__init__()
-        width, mlp_size = block.attn.qkv.in_features, block.mlp.fc1.out_features
+        width, mlp_size = block.attn.qkv.in_features, cast(nn.Linear, block.mlp.fc1).out_features
         with torch.device("meta"):
             self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
             self.attn = Attention(width, num_heads=block.attn.num_heads, qkv_bias=True)
             self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-            self.mlp = Mlp(width, mlp_size, act_layer=lambda: nn.GELU(approximate="tanh"))
+            self.mlp = Mlp(width, mlp_size, act_layer=partial(nn.GELU, approximate="tanh"))  # type: ignore[arg-type]
             self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.load_state_dict(block.state_dict(), assign=True)
 

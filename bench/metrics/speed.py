@@ -97,8 +97,10 @@ def in_rounds(parts: dict[str, Part], device: torch.device, what: str, rounds: i
     """Seconds of each part's unit in each round, after a call that is not counted and one that finds the repeats."""
     repeats = {}
     for name, part in parts.items():
-        part.repeat(1)
-        repeats[name] = max(1, round(LEAST_S / seconds_of(lambda: part.repeat(1), device)))  # noqa: B023
+        first_s = seconds_of(lambda: part.repeat(1), device)  # noqa: B023
+        short = first_s < 20 * LEAST_S  # else it need not be repeated, however slow a first call is
+        second_s = seconds_of(lambda: part.repeat(1), device) if short else first_s  # noqa: B023
+        repeats[name] = max(1, round(LEAST_S / second_s))
     series: dict[str, list[float]] = {name: [] for name in parts}
     interval_s = 0.5 if sys.stderr.isatty() else 20.0
     with tqdm(total=rounds * len(parts), desc=what, mininterval=interval_s, leave=False) as bar:

@@ -1,4 +1,5 @@
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.overrides import TorchFunctionMode
 
 from bench.metrics.cost import parameters
-from bench.metrics.memory import PRECISIONS, StorageMeter, _CudaRules, training_memory
+from bench.metrics.memory import PRECISIONS, StorageMeter, _CudaRules, mean_memory, sample_twice, training_memory
+from models.sampling import sample
 from models.unroll import Unroll
 from models.zoo import ModelConfig, build, model_config
 
@@ -56,7 +58,7 @@ def test_weights_and_what_the_optimizer_keeps(kind):
     memory = training_memory(config, 2, Unroll(1, 1), "fp16")
     assert memory.parameters_bytes == memory.gradients_bytes == memory.ema_bytes == size
     assert memory.optimizer_bytes == 2 * size
-    assert memory.peak_bytes == 4 * size + memory.activations_bytes
+    assert memory.peak_bytes == 4 * size + memory.peak_gradients_bytes + memory.activations_bytes
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -147,10 +149,31 @@ class EfficientAttention(TorchFunctionMode):
         return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, None, True)[0]
 
 
-def forward(config, device, *rules):
+def test_the_parts_are_those_at_the_peak():
+    """A deep, narrow stack, recomputed, has its peak in the last block of backward, when most gradients are there."""
+    config = model_config("dit_s_2", depth=40, input_size=4)
+    memory = training_memory(config, 1, Unroll(0, 1), grad_checkpointing=True)
+    block = 4 * (parameters(config) - parameters(model_config("dit_s_2", depth=39, input_size=4)))
+    assert 38 * block < memory.peak_gradients_bytes <= memory.gradients_bytes
+    assert memory.activations_bytes < 2 * block
+    plain = training_memory(model_config("dit_s_2"), 256, Unroll(0, 1))
+    assert plain.peak_gradients_bytes < 0.01 * plain.gradients_bytes  # it lies before backward
+
+
+def test_the_mean_of_each_part():
+    config = model_config("fpdm_s_2")
+    one, two, three = (training_memory(config, 4, Unroll(1, m), "fp16") for m in (1, 2, 3))
+    mean = mean_memory([one, two, three])
+    assert mean.parameters_bytes == one.parameters_bytes
+    assert mean.peak_bytes == round((one.peak_bytes + two.peak_bytes + three.peak_bytes) / 3)
+    assert one.peak_bytes < mean.peak_bytes < three.peak_bytes
+
+
+def forward(config, device, *rules, grad_checkpointing=False):
     """Bytes alive after forward, and their peak. `rules`: makers of what it runs under, nothing else holding them."""
     with torch.device(device), StorageMeter() as meter:
         model = build(config).train()
+        model.set_grad_checkpointing(grad_checkpointing)
         x = torch.empty(3, config.in_channels, config.input_size, config.input_size)
         t = y = torch.empty(3, dtype=torch.int64)
         with ExitStack() as stack:
@@ -163,13 +186,74 @@ def forward(config, device, *rules):
 
 
 @pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch without CUDA aborts on fake CUDA tensors")
+@pytest.mark.parametrize("grad_checkpointing", [False, True])
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["dit_s_2", "fpdm_s_2"])
-def test_forward_equals_torchs_cuda_autocast(name, precision):
+def test_forward_equals_torchs_cuda_autocast(name, precision, grad_checkpointing):
     config, dtype = model_config(name), PRECISIONS[precision]
+    rules = (lambda: cuda_autocast(dtype)), (lambda: EfficientAttention(dtype))
     with FakeTensorMode():
-        real = forward(config, "cuda", lambda: cuda_autocast(dtype), lambda: EfficientAttention(dtype))
-    assert forward(config, "meta", lambda: _CudaRules(dtype)) == real
+        real = forward(config, "cuda", *rules, grad_checkpointing=grad_checkpointing)
+    assert forward(config, "meta", lambda: _CudaRules(dtype), grad_checkpointing=grad_checkpointing) == real
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch without CUDA aborts on fake CUDA tensors")
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["dit_s_2", "fpdm_s_2"])
+def test_sampling_equals_torchs_cuda_autocast(name, precision, monkeypatch):
+    """With DDIM: DDPM asks whether a step is the last, and fake tensors have no values."""
+    monkeypatch.setattr("bench.metrics.memory.sample", partial(sample, sampler="ddim"))
+    config, dtype = model_config(name), PRECISIONS[precision]
+
+    @contextmanager
+    def fake_cuda():
+        with cuda_autocast(dtype), EfficientAttention(dtype):
+            yield
+
+    def peak(device, autocast):
+        with torch.device(device), StorageMeter() as meter:
+            sample_twice(build(config).eval(), config, 3, 4, autocast)
+        return meter.peak
+
+    with FakeTensorMode():
+        real = peak("cuda", fake_cuda)
+    assert peak("meta", lambda: _CudaRules(dtype)) == real
+
+
+def recomputation(config, device, forward_rules, backward_rules):
+    """Bytes that computing the last block or iteration again adds, at its end and at its peak."""
+    with torch.device(device), StorageMeter() as meter:
+        model = build(config).train()
+        model.set_grad_checkpointing()
+        x, y = torch.empty(3, 4, 32, 32), torch.empty(3, dtype=torch.int64)
+        with ExitStack() as stack:
+            for rule in forward_rules:
+                stack.enter_context(rule())
+            tokens, condition = model.to_tokens(x), model.y_embedder(y) + model.t_embedder(y)
+            f = model.implicit.bind(tokens, condition) if config.implicit else None
+            out = f(f(tokens)) if f is not None else model.blocks(tokens, condition)
+        before = meter.peak = meter.live
+        with ExitStack() as stack:
+            for rule in backward_rules:
+                stack.enter_context(rule())
+            _ = out.grad_fn._saved_tensor1  # as backward asks for it
+        return meter.live - before, meter.peak - before
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch without CUDA aborts on fake CUDA tensors")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", ["dit_s_2", "fpdm_s_2"])
+def test_recomputation_equals_torchs_cuda_autocast(name, precision, monkeypatch):
+    """But for biases: autocast holds their copies until the recomputation ends, the rules until they are used."""
+    monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)  # checkpoint enters it
+    config, dtype = model_config(name), PRECISIONS[precision]
+    attention = partial(EfficientAttention, dtype)
+    with FakeTensorMode():
+        kept, peak = recomputation(config, "cuda", [lambda: cuda_autocast(dtype), attention], [attention])
+    rules = [lambda: _CudaRules(dtype)], [lambda: _CudaRules(dtype, cached=False)]
+    computed_kept, computed_peak = recomputation(config, "meta", *rules)
+    assert computed_kept == kept
+    assert 0 <= peak - computed_peak <= (0 if dtype is None else 0.001 * peak)
 
 
 @pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch without CUDA aborts on fake CUDA tensors")
