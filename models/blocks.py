@@ -75,9 +75,14 @@ class DiTBlock(nn.Module):
     def forward(self, x: Tensor, m: Modulation) -> Tensor:
         """(batch, tokens, hidden) -> the same shape."""
         attended = self.attn(torch.addcmul(m.shift_attn, self.norm1(x), m.scale_attn))
-        x = torch.addcmul(x, m.gate_attn, attended)
+        x = _add_gated(x, m.gate_attn, attended)
         transformed = self.mlp(torch.addcmul(m.shift_mlp, self.norm2(x), m.scale_mlp))
-        return torch.addcmul(x, m.gate_mlp, transformed)
+        return _add_gated(x, m.gate_mlp, transformed)
+
+
+def _add_gated(x: Tensor, gate: Tensor, y: Tensor) -> Tensor:
+    """x + gate y. Under autocast y is of low precision, and addcmul would keep a float32 copy of it for backward."""
+    return torch.addcmul(x, gate, y) if y.dtype == x.dtype else x + gate * y
 
 
 class BlockStack(nn.ModuleList):
@@ -177,7 +182,10 @@ class PatchNetwork(nn.Module):
 
     def to_tokens(self, x: Tensor) -> Tensor:
         """(batch, in_channels, size, size) -> (batch, tokens, hidden)."""
-        return self.x_embedder(x) + self.pos_embed
+        projection = self.x_embedder.proj
+        # As a product, not as the convolution that it is: a convolution's result would have to be transposed, and every
+        # sum of the residual stream would inherit that layout.
+        return F.linear(patchify(x, self.patch_size), projection.weight.flatten(1), projection.bias) + self.pos_embed
 
     def to_image(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """(batch, tokens, hidden), (batch, hidden) -> (batch, out_channels, size, size)."""
@@ -192,6 +200,14 @@ def sincos_position_embedding(hidden_size: int, grid_size: int) -> Tensor:
     row, column = torch.meshgrid(position, position, indexing="ij")
     angles = [axis.reshape(-1, 1) * rates for axis in (column, row)]
     return torch.cat([wave for a in angles for wave in (a.sin(), a.cos())], dim=1).float().unsqueeze(0)
+
+
+def patchify(x: Tensor, patch_size: int) -> Tensor:
+    """(batch, channels, height, width) -> (batch, tokens, channels * patch^2), the order of a convolution's weights."""
+    batch, channels, height, width = x.shape
+    rows, columns = height // patch_size, width // patch_size
+    x = x.reshape(batch, channels, rows, patch_size, columns, patch_size)
+    return x.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, channels * patch_size**2)
 
 
 def unpatchify(x: Tensor, patch_size: int, out_channels: int) -> Tensor:

@@ -64,9 +64,13 @@ def test_weights_and_what_the_optimizer_keeps(kind):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_iterations_cost_memory_only_with_gradient(precision):
     config = model_config("fpdm_s_2")
-    peak = {(n, m): training_memory(config, 16, Unroll(n, m), precision).peak_bytes for n in (0, 9) for m in (2, 3, 4)}
+    peak = {
+        (n, m): training_memory(config, 16, Unroll(n, m), precision).peak_bytes for n in (0, 1, 9) for m in (2, 3, 4)
+    }
+    state = 4 * 16 * config.tokens * config.hidden_size
     for m in (2, 3, 4):
-        assert peak[9, m] == peak[0, m]
+        assert peak[9, m] == peak[1, m]
+        assert 0 <= peak[1, m] - peak[0, m] <= state  # with n = 0 the iteration starts from x_pre itself
     assert peak[0, 4] - peak[0, 3] == peak[0, 3] - peak[0, 2] > 0
 
 
@@ -92,10 +96,10 @@ def test_unknown_precision():
 @pytest.mark.parametrize(
     ("name", "m", "precision", "gib"),
     [
-        ("dit_xl_2", 1, "fp16", 37.40),
+        ("dit_xl_2", 1, "fp16", 35.44),
         ("fpdm_xl_2", 1, "fp16", 4.76),
         ("fpdm_xl_2", 6, "fp16", 9.89),
-        ("fpdm_xl_2", 12, "fp16", 16.05),
+        ("fpdm_xl_2", 12, "fp16", 15.99),
         ("dit_xl_2", 1, "fp32", 49.96),
         ("fpdm_xl_2", 12, "fp32", 25.79),
     ],
@@ -236,7 +240,8 @@ def recomputation(config, device, forward_rules, backward_rules):
         with ExitStack() as stack:
             for rule in backward_rules:
                 stack.enter_context(rule())
-            _ = out.grad_fn._saved_tensor1  # as backward asks for it
+            gated = out.grad_fn  # of x + gate y: addcmul or, under autocast, a sum whose second term is the product
+            _ = gated._saved_tensor1 if hasattr(gated, "_saved_tensor1") else gated.next_functions[1][0]._saved_other
         return meter.live - before, meter.peak - before
 
 
