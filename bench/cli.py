@@ -8,13 +8,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import tyro
 
 from bench.errors import BadInputError
+from bench.execution import Execution
 from bench.selection import Selection
 from bench.suites import MODELS
+
+if TYPE_CHECKING:
+    import torch
 
 Config = TypeVar("Config")
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
@@ -34,6 +38,27 @@ class TrainingArguments:
     """Train this many optimizer steps instead: exactly repeatable, but not an equal-time comparison."""
     results: Path = Path("results")
     """Results folder."""
+
+
+@dataclass(frozen=True)
+class ExecutionArguments:
+    """On what and how networks are run."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    compile: bool = False
+    """Compile blocks and iterations first; off the training clock, and not counted as sampling."""
+    grad_checkpointing: bool = False
+    """Train in less memory and more seconds: recompute blocks and iterations in backward."""
+
+    def chosen(self) -> "tuple[torch.device, Execution]":
+        """Device and execution. BadInputError for what is not there."""
+        from bench.environment import can_compile, pick_device
+
+        device = pick_device(self.device)
+        if self.compile and not can_compile(device):
+            raise BadInputError("--compile: there is no C++ compiler; install g++, or leave the option out")
+        return device, Execution(self.compile, self.grad_checkpointing)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -48,6 +49,12 @@ def _cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch's compiler finds what it needs: a C++ compiler for a CPU; on a GPU it brings its own."""
+    compilers = (os.environ.get("CXX", ""), "g++", "clang++")
+    return device.type != "cpu" or any(shutil.which(name) for name in compilers if name)
 
 
 def usable_cores() -> int:

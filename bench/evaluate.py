@@ -13,8 +13,9 @@ from torch import Tensor
 
 from bench.cells import Cell
 from bench.data import load_dataset
-from bench.environment import describe
+from bench.environment import can_compile, describe
 from bench.errors import BadInputError
+from bench.execution import EAGER, Execution
 from bench.generate import Generator, Observer
 from bench.measurements import AnyCell, Footprint
 from bench.metrics.convergence import residual_series
@@ -31,6 +32,10 @@ OVERSPEND = 1.01  # times what constant allocation spends: what a cell may spend
 
 class DivergedError(Exception):
     """Samples that are not finite."""
+
+
+class SkippedError(Exception):
+    """What the machine lacks."""
 
 
 def make_record(
@@ -65,12 +70,13 @@ class Evaluator:
         store: where checkpoints are and records go.
         device: where to sample.
         workers: processes that share the machine meanwhile, for the record's timing.
+        execution: how networks are run.
     """
 
-    def __init__(self, store: Store, device: torch.device, workers: int = 1) -> None:
-        self._store, self._device, self._workers = store, device, workers
+    def __init__(self, store: Store, device: torch.device, workers: int = 1, execution: Execution = EAGER) -> None:
+        self._store, self._device, self._workers, self._execution = store, device, workers, execution
         self._meters: dict[tuple[str, str], QualityMeter] = {}
-        self._generator = Generator(store, device)
+        self._generator = Generator(store, device, execution)
 
     def evaluate(self, cell: AnyCell) -> Record:
         """Evaluate a cell and write its record, whatever becomes of it. BadInputError if its checkpoint is unusable."""
@@ -81,6 +87,8 @@ class Evaluator:
             measured = self._measure(cell)
         except DivergedError as error:
             status, reason = "diverged", str(error)
+        except SkippedError as error:
+            status, reason = "skipped", str(error)
         except torch.OutOfMemoryError as error:
             status, reason = "oom", str(error).splitlines()[0]
         except MemoryError:
@@ -97,6 +105,8 @@ class Evaluator:
         if isinstance(cell, Footprint):
             return {"metrics": measure_footprint(cell, self._device)}
         if not isinstance(cell, Cell):
+            if cell.compiled and not can_compile(self._device):
+                raise SkippedError("torch.compile needs a C++ compiler, and there is none")
             return measure_speed(cell, self._device)
         training = self._store.read_training(cell.run)
         if training is not None and training["status"] == "diverged":
@@ -107,6 +117,7 @@ class Evaluator:
         started = time.perf_counter()
         make = self._generator.solver(cell)
         search_s = time.perf_counter() - started
+        compile_s = self._generator.warm_up(cell)
         latency_s = median_seconds(lambda: self._generator.sample(cell, range(1), make), self._device)
         observer = Observer(make)
         generated, sampling_s = self._generate(cell, observer)
@@ -122,6 +133,7 @@ class Evaluator:
                 "images_per_s": len(generated) / sampling_s,
                 "latency_s": latency_s,
                 "search_s": search_s if cell.allocation == "adaptive" else 0.0,
+                "compile_s": compile_s,
                 "total_s": time.perf_counter() - started,
                 "threads": torch.get_num_threads(),
                 "workers": self._workers,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,9 +11,12 @@ from torch import Tensor
 from bench import checkpoint
 from bench.cells import Cell
 from bench.errors import BadInputError
+from bench.execution import EAGER, Execution
+from bench.metrics.throughput import seconds_of
 from bench.store import Store
 from models.accelerated import Anderson, Broyden
 from models.allocation import allocate, find_threshold
+from models.compiled import compile_regions
 from models.fixed_point import FixedCount, Function, Solution, Solver, Tolerance
 from models.sampling import Denoiser, Guidance, SampleNoise, Step, make_schedule, sample
 from models.schedule import linear_schedule
@@ -74,10 +77,11 @@ class Generator:
     Args:
         store: where checkpoints are.
         device: where to sample.
+        execution: how networks are run.
     """
 
-    def __init__(self, store: Store, device: torch.device) -> None:
-        self._store, self._device = store, device
+    def __init__(self, store: Store, device: torch.device, execution: Execution = EAGER) -> None:
+        self._store, self._device, self._execution = store, device, execution
         self._model: tuple[str, Denoiser, str] | None = None
         self._noise_schedule = linear_schedule(TIMESTEPS)
 
@@ -109,6 +113,16 @@ class Generator:
             return observer.taken.double().mean().item()
 
         return find_threshold(spend, SAFETY * cell.iterations * cell.steps)[0]
+
+    def warm_up(self, cell: Cell) -> float:
+        """Have the cell's network compiled for its batch and for one image; the seconds it took, 0 if it runs eager."""
+        if not self._execution.compiled:
+            return 0.0
+        short = replace(cell, steps=min(cell.steps, 2))
+        return sum(
+            seconds_of(lambda: self.sample(short, range(count), FixedCount), self._device)  # noqa: B023
+            for count in (1, cell.protocol.batch_size)
+        )
 
     def batches(self, cell: Cell, solver: Callable[[int], Solver]) -> Iterator[Tensor]:
         """The cell's samples in batches (batch, channels, size, size), not clipped; sample i depends on i only."""
@@ -149,5 +163,8 @@ class Generator:
                 model.load_state_dict(weights)
             except RuntimeError as error:
                 raise BadInputError(f"checkpoint of {cell.run.name} does not fit its model: {error}") from error
-            self._model = cell.run.name, model.to(self._device).eval(), digest
+            model = model.to(self._device).eval()
+            if self._execution.compiled:
+                compile_regions(model)
+            self._model = cell.run.name, model, digest
         return self._model[1], self._model[2]

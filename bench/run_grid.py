@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from bench.calibration import calibrate, check_hardware, needs_prices, priced, summary
-from bench.cli import CellArguments, parse, run
+from bench.cli import CellArguments, ExecutionArguments, parse, run
 from bench.errors import BadInputError
 from bench.grids import get_cells
 from bench.malloc import restart_with_tuned_malloc
@@ -22,7 +22,7 @@ from bench.suites import Suite, get_suite
 
 
 @dataclass(frozen=True)
-class Arguments(CellArguments):
+class Arguments(ExecutionArguments, CellArguments):
     """Evaluate a grid: train what is missing for equal seconds, then sample and measure every cell without a record.
 
     Run it again to go on where it stopped; cells that are done are not evaluated again.
@@ -32,8 +32,6 @@ class Arguments(CellArguments):
     """Which experiment: one of those in bench/grids.py, such as smoothing (the paper's Figure 4), or all."""
     only: tuple[str, ...] = ()
     """Keys of cells, or how they begin: evaluate these of the grid only."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
     workers: int | None = None
     """Processes that evaluate cells side by side; by default one per core on a CPU, one on a GPU."""
     list_cells: Annotated[bool, tyro.conf.arg(name="list")] = False
@@ -123,20 +121,21 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
     from tqdm import tqdm
 
-    from bench.environment import pick_device
     from bench.trainer import train_together
     from bench.workers import evaluate_all
 
-    device = pick_device(arguments.device)
-    train_together(needed_runs(missing(store, cells)), store, device)
+    device, execution = arguments.chosen()
+    train_together(needed_runs(missing(store, cells)), store, device, execution)
     todo = missing(store, cells)  # weights trained just now make older records stale
     work = {cell.key: cell.work for cell in todo}
     failed = 0
     form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(total=sum(work.values()), bar_format=form, mininterval=_interval_s(), disable=not todo) as bar:
-        for done, record in enumerate(evaluate_all(todo, store, device, _workers(arguments)), start=1):
+        records = evaluate_all(todo, store, device, _workers(arguments), execution)
+        for done, record in enumerate(records, start=1):
             cell = record.cell
-            what = f"{cell['measure']} {cell['model']} {cell['budget']} k={cell['iterations']}"
+            what = " ".join(str(cell[name]) for name in ("measure", "model", "budget") if cell[name])
+            what += f" k={cell['iterations']}" if cell["iterations"] else ""
             if record.status == "done":
                 what += f" FD {record.metrics['fid']:.3g}" if "fid" in record.metrics else ""
             else:

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 
-from bench.cli import TrainingArguments, parse, run
+from bench.cli import ExecutionArguments, TrainingArguments, parse, run
 from bench.malloc import restart_with_tuned_malloc
 from bench.selection import Selection, training_run
 from bench.store import Store
@@ -11,13 +11,11 @@ from bench.suites import get_suite
 
 
 @dataclass(frozen=True)
-class Arguments(TrainingArguments):
+class Arguments(ExecutionArguments, TrainingArguments):
     """Train a suite's models, each for the same seconds of training clock. Goes on where an earlier run stopped."""
 
     seed: int = 0
     """Of initialisation, data order, noise and unrolling."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,10 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     store.check_writable()
     runs = [training_run(suite, model, selection, arguments.seed) for model in arguments.models]
 
-    from bench.environment import pick_device
     from bench.trainer import train_together
 
-    train_together(runs, store, pick_device(arguments.device))
+    train_together(runs, store, *arguments.chosen())
     for training in runs:
         if (summary := store.read_training(training)) is not None:
             print(

@@ -21,15 +21,17 @@ from bench.data import load_dataset
 from bench.data.batches import BatchSource
 from bench.environment import describe, hardware_name
 from bench.errors import BadInputError
+from bench.execution import EAGER, Execution
 from bench.interrupts import Interrupts
 from bench.metrics_log import MetricsLog
 from bench.store import Store, write_json
 from models.autoencoder import PixelAutoencoder
+from models.compiled import compile_regions
 from models.objective import Loss, diffusion_loss
 from models.randomness import key
 from models.schedule import linear_schedule
 from models.timesteps import TIMESTEPS
-from models.unroll import make_policy
+from models.unroll import Unroll, make_policy
 from models.zoo import build
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -50,14 +52,20 @@ class Trainer:
         store: where checkpoint, metrics log and summary go.
         device: where to train.
         data: its dataset, encoded.
+        execution: how the network is run.
     """
 
-    def __init__(self, run: TrainingRun, store: Store, device: torch.device, data: BatchSource) -> None:
+    def __init__(
+        self, run: TrainingRun, store: Store, device: torch.device, data: BatchSource, execution: Execution = EAGER
+    ) -> None:
         self.run, self.device, self._store, self._data = run, device, store, data
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(run.seed, "initialization", *map(ord, run.model)))
             self.model = build(run.config)
         self.model.to(device).train()
+        self.model.set_grad_checkpointing(execution.grad_checkpointing)
+        if execution.compiled:
+            compile_regions(self.model)
         recipe = run.recipe
         self._parameters = list(self.model.parameters())
         self._optimizer = torch.optim.AdamW(
@@ -76,7 +84,7 @@ class Trainer:
         self.step, self.status = 0, "training"
         self._off_clock_s = {"warm_up": 0.0, "checkpoints": 0.0}
         self._log = MetricsLog(store.metrics_log_path(run))
-        self._hardware = hardware_name(device)
+        self._hardware, self._execution = execution.on(hardware_name(device)), execution
         if (found := checkpoint.load(store.checkpoint_folder(run), run)) is not None:
             self._restore(found[0])
             if self.finished:
@@ -139,19 +147,23 @@ class Trainer:
             self._summarize(digest)
 
     def warm_up(self) -> None:
-        """One forward and backward whose result is dropped: lazy initialisation happens off the clock."""
+        """Forward and backward whose results are dropped: lazy initialisation happens off the clock, compilation too.
+
+        The draws of the two are those that differ in what is compiled.
+        """
         started = time.perf_counter()
-        self._scaler.scale(self._loss().total.mean()).backward()
+        for unroll in (Unroll(0, 1), Unroll(2, 2)) if self._execution.compiled else (None,):
+            self._scaler.scale(self._loss(unroll).total.mean()).backward()
         self._optimizer.zero_grad()
         self._off_clock_s["warm_up"] += time.perf_counter() - started
 
-    def _loss(self) -> Loss:
+    def _loss(self, unroll: Unroll | None = None) -> Loss:
         recipe = self.run.recipe
         batch = self._data.draw(self.run.seed, self.step, recipe.batch_size)
         x0, noise, t, y = (v.to(self.device, non_blocking=True) for v in (batch.x0, batch.noise, batch.t, batch.y))
         x = self._schedule.add_noise(x0, noise, t)
         with self._autocast():
-            prediction, _ = self.model.predict(x, t, y, self._policy.draw(self.run.seed, self.step))
+            prediction, _ = self.model.predict(x, t, y, unroll or self._policy.draw(self.run.seed, self.step))
         return diffusion_loss(self._schedule, prediction, x0, x, noise, t)
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -225,11 +237,14 @@ class Trainer:
             "loss": self._log.recent if math.isfinite(self._log.recent) else None,
             "run": self.run.identity(),
             "environment": describe(self.device),
+            "execution": str(self._execution),
         }
         write_json(self._store.training_path(self.run), summary)
 
 
-def train_together(runs: Sequence[TrainingRun], store: Store, device: torch.device) -> None:
+def train_together(
+    runs: Sequence[TrainingRun], store: Store, device: torch.device, execution: Execution = EAGER
+) -> None:
     """Train runs of one suite, each for its own budget, in alternating slices: fair where a machine's speed drifts.
 
     Goes on from checkpoints; writes one after every slice, and when interrupted, after the step under way.
@@ -247,7 +262,7 @@ def train_together(runs: Sequence[TrainingRun], store: Store, device: torch.devi
     with ExitStack() as locks:
         for run in runs:
             locks.enter_context(checkpoint.exclusive(store.checkpoint_folder(run)))
-        trainers = [Trainer(run, store, device, source) for run in runs]
+        trainers = [Trainer(run, store, device, source, execution) for run in runs]
         _take_turns([trainer for trainer in trainers if not trainer.finished])
 
 

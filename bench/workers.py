@@ -13,13 +13,14 @@ import torch
 
 from bench.environment import usable_cores
 from bench.evaluate import Evaluator, make_record
+from bench.execution import EAGER, Execution
 from bench.measurements import AnyCell, Speed
 from bench.store import Record, Store
 
 _evaluator: Evaluator | None = None
 
 
-def _start(store: Store, device: torch.device, workers: int, threads: int, parent: int) -> None:
+def _start(store: Store, device: torch.device, workers: int, execution: Execution, threads: int, parent: int) -> None:
     global _evaluator
 
     def watch() -> None:  # a killed parent must not leave workers behind
@@ -30,7 +31,7 @@ def _start(store: Store, device: torch.device, workers: int, threads: int, paren
     threading.Thread(target=watch, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; cells under way are finished
     torch.set_num_threads(threads)
-    _evaluator = Evaluator(store, device, workers)
+    _evaluator = Evaluator(store, device, workers, execution)
 
 
 def _evaluate(cell: AnyCell) -> Record:
@@ -38,7 +39,9 @@ def _evaluate(cell: AnyCell) -> Record:
     return _evaluator.evaluate(cell)
 
 
-def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int) -> Iterator[Record]:
+def evaluate_all(
+    cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int, execution: Execution = EAGER
+) -> Iterator[Record]:
     """Evaluate cells, yielding records as they are written. Threads are shared out among the workers on a CPU.
 
     Expensive cells go first, so that the last ones to finish are short. Speed is measured at the end, with nothing
@@ -48,11 +51,11 @@ def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, w
     threads = max(1, usable_cores() // workers)
     left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.work) if not isinstance(cell, Speed)}
     if workers == 1:  # as many as asked for, even for one cell: its times are to be compared
-        evaluator = Evaluator(store, device)
+        evaluator = Evaluator(store, device, execution=execution)
         yield from map(evaluator.evaluate, left.values())
         left = {}
     try:
-        for record in _in_pool(list(left.values()), store, device, workers, threads):
+        for record in _in_pool(list(left.values()), store, device, workers, execution, threads):
             del left[record.key]
             yield record
     except BrokenProcessPool:
@@ -61,7 +64,7 @@ def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, w
     for cell in alone:
         whole = not isinstance(cell, Speed) or cell.whole_machine
         try:
-            yield from _in_pool([cell], store, device, 1, usable_cores() if whole else threads)
+            yield from _in_pool([cell], store, device, 1, execution, usable_cores() if whole else threads)
         except BrokenProcessPool:
             training = None if cell.run is None else store.read_training(cell.run)
             digest = "" if training is None else training["digest"]
@@ -71,7 +74,7 @@ def evaluate_all(cells: Sequence[AnyCell], store: Store, device: torch.device, w
 
 
 def _in_pool(
-    cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int, threads: int
+    cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int, execution: Execution, threads: int
 ) -> Iterator[Record]:
     if not cells:
         return
@@ -79,7 +82,7 @@ def _in_pool(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(store, device, workers, threads, os.getpid()),
+        initargs=(store, device, workers, execution, threads, os.getpid()),
     )
     try:
         for future in as_completed([pool.submit(_evaluate, cell) for cell in cells]):

@@ -34,7 +34,7 @@ def _timing(record: Record) -> dict[str, Any]:
         return {}
     return {name: timing.get(name, 0.0) for name in TIMES} | {
         "timed_on": f"{environment['hardware']}; {timing['threads']:.0f} thread(s) a cell, "
-        f"{timing['workers']:.0f} cell(s) side by side"
+        f"{timing['workers']:.0f} cell(s) side by side{', compiled' if timing.get('compile_s') else ''}"
     }
 
 
