@@ -157,11 +157,11 @@ def _figure(evidence: Evidence, table: pd.DataFrame, name: str) -> list[Path]:
         axis.set_title(label(*rows.iloc[0][CELL]))
         axis.set_xlabel("budget: block passes")
     axes[0, 0].set_ylabel("images / s")
-    style.shared_legend(figure, list(axes[0]), columns=7)
+    style.shared_legend(figure, list(axes[0]), columns=4)
     style.note(
         figure,
-        "Points: medians over rounds, bars from the least to the largest; side by side at one budget. Floor, above "
-        "each: a device that does nothing but multiply, at its best rate of a large product in the same precision. "
+        "Points: medians over rounds, bars from the least to the largest; side by side at one budget. Floor, of "
+        "time and hence above: a device that does nothing but multiply, at its best rate of a large product. "
         f"{conditions(evidence)}.",
     )
     return style.save(figure, evidence.path("figures", name))

@@ -14,7 +14,7 @@ from types import ModuleType
 import paper_figures
 from bench.calibration import priced
 from bench.cli import CellArguments, parse, run
-from bench.grids import NoCellsError, get_cells
+from bench.grids import GPU_GRIDS, NoCellsError, get_cells
 from bench.store import Store, write_json
 from bench.suites import get_suite
 from paper_figures.gather import Evidence
@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
                 raise
             continue
         evidence = Evidence(suite.name, grid, cells, store, command, arguments.variant(), selection)
-        _report_absent(evidence)
+        if evidence.environments or grid not in GPU_GRIDS or arguments.grid == grid:  # nobody has to have a GPU
+            _report_absent(evidence)
         if not evidence.environments:  # no record
             continue
         environments += [e for e in evidence.environments if e not in environments]

@@ -47,7 +47,10 @@ def write_table(
 
 def latex(readable: pd.DataFrame, caption: str, label: str) -> str:
     """A table float with booktabs rules, numbers to the right."""
-    escapes = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "<": "$<$", ">": "$>$", "é": r"\'e"}
+    escapes = {
+        "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "<": "$<$", ">": "$>$", "é": r"\'e",
+        "²": r"\textsuperscript{2}",
+    }  # fmt: skip
 
     def escape(value: object) -> str:
         return "".join(escapes.get(character, character) for character in str(value))

@@ -6,10 +6,11 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from made_up import speed
 
 from bench.calibration import priced
 from bench.grids import get_cells
-from bench.measurements import Footprint, calibration
+from bench.measurements import Footprint, Speed, calibration
 from bench.selection import Selection
 from bench.store import Record, Store, write_json
 from bench.suites import get_suite
@@ -41,6 +42,8 @@ def measured(cell, store, fid):
             | dict.fromkeys(("parameters_bytes", "gradients_bytes", "optimizer_bytes", "ema_bytes"), 2**30)
             | {"peak_gradients_bytes": 2**29}
         }
+    if isinstance(cell, Speed):
+        return speed(cell)
     cost = {"block_passes": cell.block_passes, "comparable": True}
     if cell.measure == "images":
         config = cell.run.config

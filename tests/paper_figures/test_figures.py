@@ -8,7 +8,7 @@ from made_up import diverge, rewrite
 
 from bench.calibration import priced
 from bench.errors import BadInputError
-from bench.grids import GRIDS, get_cells
+from bench.grids import GPU_GRIDS, GRIDS, get_cells
 from bench.selection import Selection
 from bench.store import Store
 from bench.suites import get_suite
@@ -189,7 +189,7 @@ def test_reuse_is_set_against_its_absence(tmp_path, write_records):
 
 
 def test_every_grid_is_drawn():
-    assert {module.GRID for module in drawables()} == {*GRIDS, "all"}
+    assert {module.GRID for module in drawables()} == {*GRIDS, *GPU_GRIDS, "all"}
 
 
 def test_published_tables_have_the_shape_of_the_paper_and_agree_where_they_repeat_each_other():

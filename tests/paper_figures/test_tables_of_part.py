@@ -11,11 +11,14 @@ from made_up import SEEDS, diverge, flat, shown
 from bench.cells import Cell
 from paper_figures import (
     comparisons,
+    extra_accelerator,
     extra_accounts,
     extra_beyond,
+    extra_cost_model,
     extra_memory,
     extra_samplers,
     extra_solvers,
+    extra_throughput,
     table1_compute,
     table2_datasets,
     table3_unroll,
@@ -31,10 +34,11 @@ MODULES = (
 )  # fmt: skip
 OF_THE_PAPER = ["claim", "Table 1"]  # columns of what it says, whatever was measured
 each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.split(".")[-1])
-each_module_and_memory = pytest.mark.parametrize("module", [*MODULES, extra_memory], ids=each_module.kwargs["ids"])
+COMPUTED = extra_memory, extra_throughput, extra_cost_model, extra_accelerator  # of no quality
+each_module_and_computed = pytest.mark.parametrize("module", [*MODULES, *COMPUTED], ids=each_module.kwargs["ids"])
 
 
-@each_module_and_memory
+@each_module_and_computed
 def test_tables_are_for_people_machines_and_latex(module, tmp_path, write_records):
     evidence = write_records(tmp_path, module.GRID, seeds=SEEDS, fid=flat)
     paths = module.draw(evidence)
@@ -64,7 +68,7 @@ def test_one_replicate_has_no_interval(module, tmp_path, write_records):
         assert not re.search(r"nan|inf\b|better|worse", text)
 
 
-@each_module_and_memory
+@each_module_and_computed
 def test_the_rest_is_drawn_where_records_are_missing(module, tmp_path, write_records):
     """A third of the records; FPDM's but one schedule; DiT's; the suite's own recipe's; those in common; all."""
     skips = {
