@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import NullLocator
 from scipy.optimize import nnls
 
 from paper_figures import style
@@ -172,7 +173,7 @@ def _figure(evidence: Evidence) -> list[Path]:
     figure, axes = plt.subplots(
         2,
         len(names),
-        figsize=(style.PAGE_WIDTH_IN, 4.6),
+        figsize=(style.PAGE_WIDTH_IN, 4.8),
         sharex="row",
         sharey="row",
         layout="constrained",
@@ -181,7 +182,7 @@ def _figure(evidence: Evidence) -> list[Path]:
     for (above, below), name in zip(axes.T, names, strict=True):
         above.set_title(name.replace(" + steps", "\n+ steps"))
         explained = [f"{found[name].r2_a_pass:.2f}" for _, found in fitted if name in found]
-        below.set_title(f"R² at equal passes: {', '.join(explained)}", fontsize=7.5)
+        below.set_title(f"R² at equal passes\n{', '.join(explained)}", fontsize=7.5)
         for i, (cell, found) in enumerate(fitted):
             if name in found:
                 _points(above, below, cell, found[name], known, filled=i == 0)
@@ -195,7 +196,8 @@ def _figure(evidence: Evidence) -> list[Path]:
         figure,
         f"{faces}; each fitted by itself, none negative, least squares on relative errors. A point a sampling run of "
         "each budget and number of iterations k, seconds of a batch, median over rounds; below, budgets from left to "
-        f"right.{_undetermined(summary(evidence))} {conditions(evidence)}.",
+        "right. R² at equal passes: of seconds a block pass, filled first."
+        f"{_undetermined(summary(evidence))} {conditions(evidence)}.",
     )
     return style.save(figure, evidence.path("figures", "cost_model"))
 
@@ -221,6 +223,7 @@ def _axes(above: "Axes", below: "Axes", known: dict[int, dict[str, Any]]) -> Non
     above.set_yscale("log")
     for axis in (above.xaxis, above.yaxis):
         axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
     above.set_xlabel("measured seconds")
     below.axhline(0, color="#444444", linewidth=0.8, zorder=0)
     below.set_xticks(range(len(known)), [str(k or style.LABELS["dit"]) for k in known])
