@@ -66,6 +66,7 @@ def _time(arguments: Arguments) -> int:
     storage = (arguments.results / FOLDER).absolute()
     options = ["--benchmark-only", "--benchmark-quiet", "--benchmark-autosave", f"--benchmark-storage=file://{storage}"]
     options += [f"--device={arguments.device}", "-k", arguments.only, "--sizes", *arguments.sizes]
+    options += ["-W", "default", "-W", "ignore::DeprecationWarning"]  # a compiler's advice stops no measurement
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *options]
     status = subprocess.run(command, check=False).returncode
     if status == NOTHING_COLLECTED:

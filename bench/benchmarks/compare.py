@@ -182,7 +182,8 @@ def medians(new: Run, ratios: dict[str, float] | None = None) -> Iterator[str]:
                     cells.append(f"{ratios[timing.name]:.2f}" if timing and timing.name in ratios else "")
             yield f"| {' | '.join(cells)} |"
         yield ""
-    yield "± is half the interquartile range over the rounds, in percent."
+    threads = f"{new.environment.get('threads')} threads, torch {new.environment.get('torch')}"
+    yield f"On {new.environment.get('hardware')}, {threads}; ± is half the interquartile range over the rounds."
 
 
 def _ms(seconds: float) -> str:

@@ -32,9 +32,6 @@ class UnitClock:
 clock = UnitClock()
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "default"
-)  # a compiler's advice is no reason not to be measured
 @pytest.mark.benchmark(timer=clock)
 def test_speed(benchmark: BenchmarkFixture, parts: dict[str, Part], case: Case, device: torch.device) -> None:
     """Seconds of one unit of a part: rounds that take long enough to be measured, after warm-up and compilation."""
