@@ -30,8 +30,8 @@ class Case:
     group: str
 
 
-def twins_of(size: str, device: str, precisions: Sequence[str]) -> list[Speed]:
-    """Twins to be timed on a "cpu" or "cuda" device, by precision.
+def twins_of(size: str, device: str, precisions: Sequence[str], compiled: bool = True) -> list[Speed]:
+    """Twins to be timed on a "cpu" or "cuda" device, by precision; compiled, too, or eager only.
 
     The paper's are sampled one image at once and at the smallest budget only on a CPU, else 64 at once. "tiny" are for
     trying the suite out.
@@ -50,7 +50,7 @@ def twins_of(size: str, device: str, precisions: Sequence[str]) -> list[Speed]:
             cell = replace(cell, size="tiny", dit=dit, fpdm=fpdm, batch_size=4, n_max=2, m_max=2, budgets=(28,))
     else:
         raise BadInputError(f"--sizes {size}: unknown; choose from {', '.join(SIZES)}")
-    return [replace(cell, precision=p, compiled=True, iterations=ITERATIONS) for p in precisions]
+    return [replace(cell, precision=p, compiled=compiled, iterations=ITERATIONS) for p in precisions]
 
 
 def cases(cell: Speed) -> list[Case]:
@@ -69,10 +69,11 @@ def cases(cell: Speed) -> list[Case]:
         "one training step": ("plain fpdm training step",),
         "a matrix product": ("product",),
     }
+    modes = MODES if cell.compiled else MODES[:1]
     twins = f"{cell.size} {cell.precision}, batch {cell.batch_size}"
     found = []
     for name in both | eager_only:
         group = f"{twins}: {name}"
-        found += [Case(twins, part, mode, group) for part in both.get(name, ()) for mode in MODES]
+        found += [Case(twins, part, mode, group) for part in both.get(name, ()) for mode in modes]
         found += [Case(twins, part, "eager", group) for part in eager_only.get(name, ())]
     return found

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.benchmarks.cases import cases, twins_of
-from bench.environment import describe, pick_device, precisions
+from bench.environment import can_compile, describe, pick_device, precisions
 from bench.measurements import Speed
 from bench.metrics.speed import Part, Twins
 
@@ -39,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     found = [
         pytest.param(cell, case, id=f"{cell.size}-{cell.precision}-{case.part}-{case.mode}")
         for size in metafunc.config.getoption("--sizes")
-        for cell in twins_of(size, device.type, precisions(device))
+        for cell in twins_of(size, device.type, precisions(device), can_compile(device))
         for case in cases(cell)
     ]
     metafunc.parametrize(("parts", "case"), found, indirect=["parts"], scope="module")
