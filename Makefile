@@ -23,8 +23,8 @@ test: install
 test-all: install
 	$(BIN)/python -m pytest -m "not gpu"
 
-bench: install
-	$(BIN)/python -m pytest --benchmark-only tests
+bench: install  ## about ten minutes on two cores; ARGS="--sizes digits" for a part of it
+	$(BIN)/python -m bench.benchmarks $(ARGS)
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -74,6 +74,15 @@ def hardware_name(device: torch.device) -> str:
     return f"{_cpu_model()}, {usable_cores()} cores"
 
 
+def precisions(device: torch.device) -> tuple[str, ...]:
+    """ "fp32", and of "bf16" and "fp16" what the device computes in; on a CPU, what it has instructions for."""
+    if device.type == "cuda":
+        return ("fp32", "bf16", "fp16") if torch.cuda.get_device_capability(device) >= (8, 0) else ("fp32", "fp16")
+    # torch tells this privately only, and by other names in other releases
+    told = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return ("fp32", "bf16") if any(ask() for ask in told if ask is not None) else ("fp32",)
+
+
 @cache
 def _driver() -> str | None:
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]

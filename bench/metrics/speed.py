@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from bench.measurements import Speed
 from bench.metrics.cost import forward_passes
-from bench.metrics.plain import plain_stack
+from bench.metrics.plain import plain_fpdm, plain_stack
 from bench.metrics.throughput import seconds_of
 from bench.metrics.training_step import autocast, make_training_step
 from models.allocation import affordable_steps
@@ -59,6 +59,10 @@ class Part:
             for _ in range(count):
                 self.call()
 
+    def eagerly(self) -> "Part":
+        """The same where nothing is compiled, whatever was."""
+        return replace(self, contexts=(*self.contexts, lambda: torch.compiler.set_stance("force_eager")))
+
 
 def measure_speed(cell: Speed, device: torch.device) -> dict[str, Any]:
     """All of a speed cell: `metrics` are medians, `series` the seconds of every round by part, for one batch.
@@ -73,7 +77,7 @@ def measure_speed(cell: Speed, device: torch.device) -> dict[str, Any]:
         product: a large matrix product, for the rate that nothing can exceed.
         dit BUDGET, fpdm BUDGET k=K: a whole sampling run.
     """
-    twins = _Twins(cell, device)
+    twins = Twins(cell, device)
     metrics: dict[str, float] = {}
     if cell.compiled:
         parts = {f"compiled {name}": part for name, part in twins.parts().items()}
@@ -81,8 +85,7 @@ def measure_speed(cell: Speed, device: torch.device) -> dict[str, Any]:
         for part in parts.values():
             part.repeat(1)
         metrics["compile_s"] = time.perf_counter() - started
-        eagerly = (lambda: torch.compiler.set_stance("force_eager"),)
-        parts |= {f"eager {name}": replace(p, contexts=p.contexts + eagerly) for name, p in twins.parts().items()}
+        parts |= {f"eager {name}": part.eagerly() for name, part in twins.parts().items()}
     else:
         parts = twins.parts() | twins.stacks() | twins.runs()
     series = in_rounds(parts, device, str(cell))
@@ -95,12 +98,7 @@ def measure_speed(cell: Speed, device: torch.device) -> dict[str, Any]:
 
 def in_rounds(parts: dict[str, Part], device: torch.device, what: str, rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Seconds of each part's unit in each round, after a call that is not counted and one that finds the repeats."""
-    repeats = {}
-    for name, part in parts.items():
-        first_s = seconds_of(lambda: part.repeat(1), device)  # noqa: B023
-        short = first_s < 20 * LEAST_S  # else it need not be repeated, however slow a first call is
-        second_s = seconds_of(lambda: part.repeat(1), device) if short else first_s  # noqa: B023
-        repeats[name] = max(1, round(LEAST_S / second_s))
+    repeats = {name: find_repeats(part, device)[0] for name, part in parts.items()}
     series: dict[str, list[float]] = {name: [] for name in parts}
     interval_s = 0.5 if sys.stderr.isatty() else 20.0
     with tqdm(total=rounds * len(parts), desc=what, mininterval=interval_s, leave=False) as bar:
@@ -112,7 +110,15 @@ def in_rounds(parts: dict[str, Part], device: torch.device, what: str, rounds: i
     return series
 
 
-class _Twins:
+def find_repeats(part: Part, device: torch.device) -> tuple[int, float]:
+    """How many calls take as long as a measurement should, and the seconds of one, after a call that is not counted."""
+    first_s = seconds_of(lambda: part.repeat(1), device)
+    short = first_s < 20 * LEAST_S  # else it need not be repeated, however slow a first call is
+    second_s = seconds_of(lambda: part.repeat(1), device) if short else first_s
+    return max(1, round(LEAST_S / second_s)), second_s
+
+
+class Twins:
     """The twins of a cell with random weights, compiled if the cell says so, and what is measured of them."""
 
     def __init__(self, cell: Speed, device: torch.device) -> None:
@@ -155,6 +161,15 @@ class _Twins:
             "stack": self._inferred(lambda: self._dit.blocks(x, condition)),
             "plain stack": self._inferred(lambda: plain(x, condition)),
             "product": self._inferred(lambda: token_linear(side, side[0])),
+        }
+
+    def plain_parts(self) -> dict[str, Part]:
+        """The iteration and the training step of an FPDM that is written plainly."""
+        fpdm = plain_fpdm(self._cell.fpdm).to(self._device).eval()
+        f = fpdm.implicit.bind(self._tokens, self._condition)
+        return {
+            "plain iteration": self._inferred(lambda: f(self._tokens)),
+            "plain fpdm training step": self._training(fpdm),
         }
 
     def runs(self) -> dict[str, Part]:

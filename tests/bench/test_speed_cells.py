@@ -11,7 +11,7 @@ from bench.execution import Execution
 from bench.grids import get_cells
 from bench.measurements import calibration
 from bench.metrics import speed
-from bench.metrics.plain import plain_stack
+from bench.metrics.plain import plain_fpdm, plain_stack
 from bench.selection import Selection
 from bench.trainer import train_together
 from models.compiled import compile_regions
@@ -69,7 +69,7 @@ def test_runs_take_the_passes_that_they_are_named_after(cell, monkeypatch):
     iterations, blocks = [], []
     original = ImplicitLayer.iterate
     monkeypatch.setattr(ImplicitLayer, "iterate", lambda self, *a, **k: iterations.append(1) or original(self, *a, **k))
-    twins = speed._Twins(cell, CPU)
+    twins = speed.Twins(cell, CPU)
     for block in twins._dit.blocks:
         block.register_forward_hook(lambda *_: blocks.append(1))
     runs = twins.runs()
@@ -83,7 +83,7 @@ def test_a_training_step_is_the_mean_over_draws(cell, monkeypatch):
     drawn = []
     original = Unroll.__call__
     monkeypatch.setattr(Unroll, "__call__", lambda self, f, z: drawn.append(self) or original(self, f, z))
-    part = speed._Twins(replace(cell, n_max=6, m_max=4), CPU).parts()["fpdm training step"]
+    part = speed.Twins(replace(cell, n_max=6, m_max=4), CPU).parts()["fpdm training step"]
     part.call()
     assert part.units == len(drawn) == 4
     assert sum(u.without_grad for u in drawn) / 4 == 6 / 2
@@ -105,6 +105,21 @@ def test_the_plain_stack_computes_the_same(tiny_suite):
         ours, plain = model.blocks(x, condition), plain_stack(model)(x, condition)
     assert (ours - x).abs().max() > 0.1
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-5)
+
+
+def test_the_plain_fpdm_computes_the_same_with_the_same_gradients(tiny_suite):
+    config = replace(tiny_suite.fpdm, hidden_size=64)
+    ours, plain = randomized(config), plain_fpdm(config)
+    plain.load_state_dict(ours.state_dict())
+    x, t, y = torch.randn(40, 1, 8, 8), torch.arange(40) * 20, torch.arange(40) % 10
+    results = []
+    for model in (ours, plain):
+        out, z = model.predict(x, t, y, Unroll(1, 2))
+        out.square().mean().backward()
+        results.append({"out": out, "z": z} | {name: p.grad for name, p in model.named_parameters()})
+    assert results[0].keys() == results[1].keys()
+    for name, value in results[0].items():
+        torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=1e-5)
 
 
 @compiles
