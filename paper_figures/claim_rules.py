@@ -14,12 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.cells import Cell
-from bench.grids import BUDGETS, get_cells
-from bench.measurements import Footprint
-from bench.metrics.cost import block_macs, injection_macs
-from bench.selection import Selection
-from bench.suites import SUITES, get_suite
-from models.zoo import model_config
+from bench.suites import SUITES
 from paper_figures.claim_evidence import UntestedError, between_runs, lent, own_twins, some, with_absent
 from paper_figures.gather import Evidence, beside
 from paper_figures.intervals import Ratio, Verdict, above, below, best, both, by_seed, ratio, within
@@ -35,35 +30,6 @@ class Finding:
 
     verdict: Verdict
     measured: str
-
-
-def _footprint(evidence: Evidence, size: str, name: str) -> dict[str, float]:
-    table1 = {c for c in get_cells("compute", get_suite(evidence.suite), Selection()) if isinstance(c, Footprint)}
-    records = [(c, r) for c, r in evidence.records("footprint") if isinstance(c, Footprint) and c in table1]
-    found = {c.model: r.metrics[name] for c, r in records if c.size == size}
-    if {"dit", "fpdm"} - found.keys():
-        raise UntestedError(f"no record of {size} footprints")
-    return found
-
-
-def _saved(evidence: Evidence, name: str, published: float, tolerance: float) -> Finding:
-    xl, own = (_footprint(evidence, size, name) for size in ("XL/2", evidence.suite))
-    saved, saved_here = (100 * (1 - v["fpdm"] / v["dit"]) for v in (xl, own))
-    unit, scale = ("M", 1e6) if name == "parameters" else ("GiB", 2**30)
-    text = f"XL/2: {xl['dit'] / scale:.1f} against {xl['fpdm'] / scale:.1f} {unit}, {saved:.1f}% less; "
-    text += f"the twins of {evidence.suite}: {saved_here:.1f}% less"
-    return Finding(Verdict.CONFIRMED if abs(saved - published) <= tolerance else Verdict.CONTRADICTED, text)
-
-
-def parameters(evidence: Evidence) -> Finding:
-    """Confirmed within one percentage point of 87%, at XL/2."""
-    return _saved(evidence, "parameters", 87, 1)
-
-
-def memory(evidence: Evidence) -> Finding:
-    """Confirmed within five percentage points of 60%, at XL/2 and batch 64."""
-    finding = _saved(evidence, "peak_bytes", 60, 5)
-    return Finding(finding.verdict, f"computed, not measured on a GPU. {finding.measured}")
 
 
 def _against_dit(evidence: Evidence, budget: int, sampler: str, iterations: tuple[int, ...] = ()) -> Ratio:
@@ -272,30 +238,6 @@ def multi_step_helps(evidence: Evidence) -> Finding:
 def stochastic_helps_more(evidence: Evidence) -> Finding:
     """Stochastic JFB below multi-step JFB, for N = 6 and 12, at 5 iterations."""
     return _methods(evidence, "stochastic", "multi-step", below)
-
-
-def cost(evidence: Evidence) -> Finding:
-    """Seconds a block pass of FPDM within a factor of 1.1 of DiT's at 26 iterations; the interval is over budgets."""
-    frame = some(own_twins(evidence), "both twins at 26 iterations", iterations=26, sampler="ddpm", budget=BUDGETS)
-    if frame.images_per_s.isna().any():
-        raise UntestedError("times of one machine")
-    seconds = np.log(1 / (frame.images_per_s * frame.block_passes))
-    table = seconds.groupby([frame.model, frame.budget]).mean().unstack("budget")
-    if {"dit", "fpdm"} - set(table.index):
-        raise UntestedError("both twins")
-    each = np.exp(table.loc["fpdm"] - table.loc["dit"])
-    found = ratio(each, pd.Series(1.0, index=each.index))
-    texts = ", ".join(f"{value:.2f} at {budget}" for budget, value in each.items())
-    return Finding(within(found, NEGLIGIBLE), f"FPDM/DiT {found}: {texts}")
-
-
-def injections(evidence: Evidence) -> Finding:
-    """Multiply-accumulates of an iteration within a factor of 1.1 of a block pass without its injection, at XL/2."""
-    configs = {"XL/2": model_config("fpdm_xl_2"), f"the twin of {evidence.suite}": get_suite(evidence.suite).fpdm}
-    share = {name: injection_macs(config) / block_macs(config) for name, config in configs.items()}
-    text = "; ".join(f"{name}: injection {value:.0%} of a block" for name, value in share.items())
-    verdict = Verdict.CONFIRMED if 1 + share["XL/2"] <= NEGLIGIBLE else Verdict.CONTRADICTED
-    return Finding(verdict, f"by formula, {text}")
 
 
 def orthogonal(evidence: Evidence) -> Finding:

@@ -72,6 +72,10 @@ class Run:
         return affordable_steps(self.budget, forward_passes(self.config, self.iterations))
 
     @property
+    def block_passes(self) -> int:
+        return self.steps * forward_passes(self.config, self.iterations)
+
+    @property
     def excess(self) -> np.ndarray:
         """The run over its parts, round by round."""
         return self.seconds / self.parts
@@ -127,7 +131,7 @@ def runs(evidence: Evidence) -> pd.DataFrame:
     for cell, record in measured(evidence):
         for run in sampled(cell, seconds(record)):
             row = _of(cell) | {"model": run.model, "iterations": run.iterations, "budget": run.budget}
-            row |= {"steps": run.steps, "block_passes": run.steps * forward_passes(run.config, run.iterations)}
+            row |= {"steps": run.steps, "block_passes": run.block_passes}
             row |= {"injections": run.steps * run.iterations}
             row |= {"macs": run.steps * forward_macs(run.config, run.iterations)}
             row |= over_rounds(run.seconds, "seconds_") | over_rounds(run.excess, "excess_")
@@ -157,9 +161,7 @@ def sampled(cell: Speed, taken: Seconds) -> Iterator[Run]:
         for budget, k in product(cell.budgets, ks):
             if (part := f"{model} {budget}" + (f" k={k}" if k else "")) in taken:
                 steps = affordable_steps(budget, forward_passes(config, k))
-                explicit = (
-                    config.depth if config.n_pre is None or config.n_post is None else config.n_pre + config.n_post
-                )
+                explicit = forward_passes(config, 0)
                 once = explicit * taken["block"] + (taken["binding"] + k * taken["iteration"] if k else 0)
                 yield Run(model, config, k, budget, taken[part], steps * once)
 

@@ -114,16 +114,30 @@ def test_claims_on_footprints_and_residuals(evidences):
     assert finding("Reuse lowers residuals", evidences["flat"]).verdict is C
 
 
-@pytest.mark.parametrize(("speed", "verdict"), [(10.0, C), (8.0, X), (9.3, C)])
-def test_cost_compares_seconds_a_block_pass(tmp_path, write_records, speed, verdict):
-    """DiT makes 10 images a second; FPDM's rate decides, at equal block passes."""
-    evidence = write_records(tmp_path, "smoothing", seeds=(0, 1, 2))
-    evidence = rewrite(
-        evidence,
-        lambda cell: cell.measure == "quality" and cell.run.model == "fpdm",
-        timing=lambda record: record.timing | {"images_per_s": speed},
-    )
-    assert finding("Cost is proportional", evidence).verdict is verdict
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, C), (1.25, X), (1.08, C), (0.8, X)])
+def test_cost_compares_seconds_a_block_pass_round_by_round(tmp_path, write_records, factor, verdict):
+    """Of the suite's own twins at 26 iterations; rounds that drift by a factor of 2.5 do not matter."""
+    evidence = write_records(tmp_path, "throughput", seeds=(0, 1, 2))
+
+    def slower(record):
+        seconds = record.series["seconds"]
+        same = {f"fpdm {b} k=26": [factor * s for s in seconds[f"dit {b}"]] for b in (140, 280, 560)}
+        return {"seconds": seconds | same}
+
+    eager = rewrite(evidence, lambda cell: not cell.compiled and cell.size == "digits", series=slower)
+    found = finding("Cost is proportional", eager)
+    assert found.verdict is verdict
+    assert found.measured.startswith(f"FPDM/DiT {factor:.2f}")
+
+
+def test_cost_needs_runs_that_were_timed_side_by_side(tmp_path, write_records):
+    assert finding("Cost is proportional", write_records(tmp_path, "smoothing", seeds=(0, 1, 2))).verdict is U
+
+
+def test_memory_tells_the_mean_over_draws_where_it_is_known(tmp_path, write_records):
+    assert "in the mean over the draws" in finding("Training takes 60%", write_records(tmp_path, "all")).measured
+    alone = write_records(tmp_path / "alone", "compute")
+    assert "in the mean over the draws" not in finding("Training takes 60%", alone).measured
 
 
 def test_one_replicate_decides_nothing_about_quality(tmp_path, write_records):
@@ -153,7 +167,6 @@ def test_overspent_cells_are_left_out(tmp_path, write_records):
         ("Reuse helps", {"reuse": False, "iterations": 1, "model": "fpdm"}),
         ("At least one pre/post", {"n_pre": 1, "iterations": 2, "budget": 280}),
         ("M = N of 3 to 6", {"n_max": 6, "iterations": 5, "budget": 280, "unroll": "stochastic"}),
-        ("Cost is proportional", {"model": "fpdm", "iterations": 26, "budget": 560, "sampler": "ddpm"}),
         ("Reuse lowers residuals", {"measure": "convergence", "reuse": True}),
     ],
 )
