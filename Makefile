@@ -23,7 +23,7 @@ test: install
 test-all: install
 	$(BIN)/python -m pytest -m "not gpu"
 
-bench: install  ## about ten minutes on two cores; ARGS="--sizes digits" for a part of it
+bench: install  ## minutes; ARGS="--sizes digits" for a part of it
 	$(BIN)/python -m bench.benchmarks $(ARGS)
 
 lint: install

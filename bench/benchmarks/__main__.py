@@ -21,7 +21,7 @@ class Arguments:
     """
 
     sizes: tuple[str, ...] = ("digits", "xl_2")
-    """Twins: digits, xl_2 (the paper's; training them takes 18 GB) or tiny (to try this out)."""
+    """Twins: digits, xl_2 (the paper's; training them takes over 14 GB) or tiny (to try this out)."""
     only: str = ""
     """Part of it, as pytest's -k: words of names such as "fp32-block-eager", with and, or, not."""
     device: str = "auto"

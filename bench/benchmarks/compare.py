@@ -16,7 +16,7 @@ from bench.errors import BadInputError
 
 FOLDER = "benchmarks"  # of the results folder
 HARDWARE = ("device", "hardware", "threads", "malloc")  # of the environment: what seconds can be compared within
-PRODUCT = "product"  # the part that no change of this code changes
+PRODUCT = "product"  # the part that tells how the machine itself has changed
 WORST = 3
 
 

@@ -137,6 +137,7 @@ def test_every_pair_of_twins_is_timed_once_in_each_way():
             for budget in cell.budgets:
                 for part in (f"dit {budget}", f"fpdm {budget} k=5"):
                     assert {(part, "eager"), (part, "compiled")} <= set(names)
+    assert {case.mode for case in cases(twins_of("digits", "cpu", ("fp32",), compiled=False)[0])} == {"eager"}
     assert twins_of("xl_2", "cpu", ("fp32",))[0].budgets == (140,)
     assert twins_of("xl_2", "cuda", ("fp32",))[0].batch_size == 64
 
