@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.cells import Cell
 from bench.data import load_dataset
-from bench.environment import can_compile, describe
+from bench.environment import can_compile, describe, precisions
 from bench.errors import BadInputError
 from bench.execution import EAGER, Execution
 from bench.generate import Generator, Observer
@@ -39,7 +39,13 @@ class SkippedError(Exception):
 
 
 def make_record(
-    cell: AnyCell, device: torch.device, checkpoint_digest: str, status: str, reason: str = "", **measured: Any
+    cell: AnyCell,
+    device: torch.device,
+    checkpoint_digest: str,
+    status: str,
+    reason: str = "",
+    execution: Execution = EAGER,
+    **measured: Any,
 ) -> Record:
     """A cell's record, dated now and here. `measured`: metrics, cost, series, timing, samples_digest."""
     if not isinstance(cell, Cell):
@@ -57,7 +63,7 @@ def make_record(
         reason=reason,
         cell=cell.row() | spec,
         inputs=inputs,
-        environment=describe(device),
+        environment=describe(device) | {"execution": str(execution)},
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         **measured,
     )
@@ -97,7 +103,7 @@ class Evaluator:
             raise  # nothing that is the cell's
         except Exception as error:
             status, reason = "error", f"{type(error).__name__}: {error}"
-        record = make_record(cell, self._device, digest, status, reason, **measured)
+        record = make_record(cell, self._device, digest, status, reason, self._execution, **measured)
         self._store.write(record)
         return record
 
@@ -105,6 +111,8 @@ class Evaluator:
         if isinstance(cell, Footprint):
             return {"metrics": measure_footprint(cell, self._device)}
         if not isinstance(cell, Cell):
+            if cell.precision not in precisions(self._device):
+                raise SkippedError(f"{self._device.type} does not compute in {cell.precision} here")
             if cell.compiled and not can_compile(self._device):
                 raise SkippedError("torch.compile needs a C++ compiler, and there is none")
             return measure_speed(cell, self._device)
@@ -115,9 +123,10 @@ class Evaluator:
 
     def _quality(self, cell: Cell) -> dict[str, Any]:
         started = time.perf_counter()
-        make = self._generator.solver(cell)
-        search_s = time.perf_counter() - started
         compile_s = self._generator.warm_up(cell)
+        compiled = time.perf_counter()
+        make = self._generator.solver(cell)
+        search_s = time.perf_counter() - compiled
         latency_s = median_seconds(lambda: self._generator.sample(cell, range(1), make), self._device)
         observer = Observer(make)
         generated, sampling_s = self._generate(cell, observer)

@@ -1,9 +1,7 @@
 """Samples of a cell: its network, its schedule, its solver; and what the solver did meanwhile."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +11,7 @@ from bench.cells import Cell
 from bench.errors import BadInputError
 from bench.execution import EAGER, Execution
 from bench.metrics.throughput import seconds_of
+from bench.metrics.training_step import autocast
 from bench.store import Store
 from models.accelerated import Anderson, Broyden
 from models.allocation import allocate, find_threshold
@@ -23,7 +22,6 @@ from models.schedule import linear_schedule
 from models.timesteps import TIMESTEPS, select_timesteps
 from models.zoo import build
 
-PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 PROBE_SAMPLES = 64  # that the threshold of adaptive allocation is searched with; they are not evaluated
 SAFETY = 0.995  # of the budget is what the search aims at: other samples spend a little more or less
 
@@ -115,13 +113,15 @@ class Generator:
         return find_threshold(spend, SAFETY * cell.iterations * cell.steps)[0]
 
     def warm_up(self, cell: Cell) -> float:
-        """Have the cell's network compiled for its batch and for one image; the seconds it took, 0 if it runs eager."""
+        """Have the network compiled for every batch that the cell takes; the seconds it took, 0 if it runs eager."""
         if not self._execution.compiled:
             return 0.0
-        short = replace(cell, steps=min(cell.steps, 2))
+        short, samples, batch = replace(cell, steps=min(cell.steps, 2)), cell.protocol.samples, cell.protocol.batch_size
+        counts = {1, min(batch, samples), samples % batch or batch}
+        counts |= {PROBE_SAMPLES} if cell.allocation == "adaptive" else set()
         return sum(
             seconds_of(lambda: self.sample(short, range(count), FixedCount), self._device)  # noqa: B023
-            for count in (1, cell.protocol.batch_size)
+            for count in counts
         )
 
     def batches(self, cell: Cell, solver: Callable[[int], Solver]) -> Iterator[Tensor]:
@@ -137,7 +137,7 @@ class Generator:
         guidance = None
         if protocol.guidance_scale != 1:
             guidance = Guidance(protocol.guidance_scale, protocol.guidance_channels, config.num_classes)
-        with self._autocast(protocol.precision):
+        with autocast(self._device, protocol.precision):
             return sample(
                 self.denoiser(cell)[0],
                 self._noise_schedule,
@@ -149,10 +149,6 @@ class Generator:
                 guidance=guidance,
                 solver=solver,
             )
-
-    def _autocast(self, precision: str) -> AbstractContextManager[Any]:
-        dtype = PRECISIONS[precision]
-        return nullcontext() if dtype is None else torch.autocast(self._device.type, dtype=dtype)
 
     def denoiser(self, cell: Cell) -> tuple[Denoiser, str]:
         """The cell's network with its EMA weights, and their digest. BadInputError if its checkpoint is unusable."""

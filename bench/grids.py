@@ -11,12 +11,11 @@ from typing import Any
 
 from bench.cells import Cell, TrainingRun
 from bench.errors import BadInputError
-from bench.measurements import AnyCell, accelerator_speeds, footprints, own_step, published_step, speeds
+from bench.measurements import BUDGETS, AnyCell, accelerator_speeds, footprints, own_step, published_step, speeds
 from bench.selection import Selection, ablation_run, protocol, replicates, training_run
 from bench.suites import MODELS, Suite
 from models.allocation import ALLOCATIONS
 
-BUDGETS = (140, 280, 560)  # block passes (Table 1): a DiT of 28 blocks takes 5, 10 and 20 steps
 MIDDLE, LARGEST = (280,), (560,)  # the budgets of most ablations, and of the sample figures
 DOUBLE = (1120,)  # where the paper has DiT ahead, without numbers (Sec. 4.3)
 FIGURE4_ITERATIONS = (1, 2, 3, 5, 6, 8, 12, 18, 26, 33, 38, 54, 68)

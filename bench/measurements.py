@@ -9,6 +9,7 @@ from bench.cells import CELL_COLUMNS, Cell, spec_hash
 from bench.suites import Suite
 from models.zoo import ModelConfig, model_config
 
+BUDGETS = (140, 280, 560)  # block passes (Table 1): a DiT of 28 blocks takes 5, 10 and 20 steps
 WITH_GRAD = (1, 3, 6, 12)  # m of the training steps whose memory is compared
 SAMPLED_WITH = 8  # iterations, as in FPDM's sample grids
 
@@ -114,7 +115,7 @@ class Speed:
     n_max: int
     m_max: int
     compiled: bool = False
-    budgets: tuple[int, ...] = (140, 280, 560)
+    budgets: tuple[int, ...] = BUDGETS
     iterations: tuple[int, ...] = (1, 2, 5, 12, 26)
     whole_machine: bool = False
     run: ClassVar[None] = None

@@ -12,7 +12,7 @@ import tyro
 from bench.calibration import calibrate, check_hardware, needs_prices, priced, summary
 from bench.cli import CellArguments, ExecutionArguments, parse, run
 from bench.errors import BadInputError
-from bench.grids import get_cells
+from bench.grids import GPU_GRIDS, get_cells
 from bench.malloc import restart_with_tuned_malloc
 from bench.measurements import AnyCell
 from bench.plan import needed_runs, plan
@@ -49,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         raise BadInputError(f"--workers {arguments.workers}: must be 1 or more")
     suite = get_suite(arguments.suite)
     store = Store(arguments.results, suite.name)
+    if not (arguments.list_cells or arguments.plan):
+        _check_device(arguments)
     selection = _calibrated(arguments, suite, store)
     cells = _choose(arguments, get_cells(arguments.grid, suite, selection))
     if arguments.list_cells:
@@ -71,6 +73,15 @@ def main(argv: list[str] | None = None) -> int:
         print(f"all {len(cells)} cells of {arguments.grid} have records: nothing to evaluate")
     drawn = _draw(arguments)
     return drawn or (1 if failed else 0)
+
+
+def _check_device(arguments: Arguments) -> None:
+    """BadInputError for a device or execution that is not there, or that does not fit what is asked for."""
+    device, execution = arguments.chosen()
+    if arguments.grid in GPU_GRIDS and device.type != "cuda":
+        raise BadInputError(f"--grid {arguments.grid}: for a GPU, and --device {arguments.device} is {device}")
+    if execution.compiled and arguments.account == "seconds":
+        raise BadInputError("--account seconds --compile: steps are priced as they run uncompiled; leave one out")
 
 
 def _calibrated(arguments: Arguments, suite: Suite, store: Store) -> Selection:
@@ -139,7 +150,7 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
             if record.status == "done":
                 what += f" FD {record.metrics['fid']:.3g}" if "fid" in record.metrics else ""
             else:
-                failed += 1
+                failed += record.status != "skipped"
                 bar.write(f"{what}: {record.status}, {record.reason}", file=sys.stderr)
             bar.set_postfix_str(f"{done}/{len(todo)} cells, {what}", refresh=False)
             bar.update(work[record.key])

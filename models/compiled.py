@@ -13,7 +13,12 @@ from models.fpdm import ImplicitLayer
 
 
 def compile_regions(model: nn.Module) -> None:
-    """Have the blocks and iterations of a DiT or FPDM compiled by torch's default compiler, in place."""
+    """Have the blocks and iterations of a DiT or FPDM compiled by torch's default compiler, in place.
+
+    Beyond its limit of recompilations torch would go on eager, with a warning; here it raises.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     for module in model.modules():
         if isinstance(module, BlockStack):
             for block in module:

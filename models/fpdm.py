@@ -43,6 +43,7 @@ class ImplicitLayer(nn.Module):
         """
         weight_z, weight_x = (half.contiguous() for half in self.proj_fc1.weight.chunk(2, dim=1))
         injected = token_linear(self.injection(x_pre), weight_x, self.proj_fc1.bias)
+        weight_z = weight_z.to(injected.dtype)  # autocast would cast what is no parameter at every iteration
         modulation = self.block.modulation(condition)
 
         f = partial(self.iterate, weight_z=weight_z, injected=injected, modulation=modulation)

@@ -77,7 +77,7 @@ class SampleNoise:
 
     def draw(self) -> Tensor:
         """The next noise of every sample, (batch, *shape), float32. The first draw is the initial noise."""
-        drawn = torch.empty((len(self._generators), *self._shape))
+        drawn = torch.empty((len(self._generators), *self._shape), device="cpu")  # where the generators are
         for row, rng in zip(drawn, self._generators, strict=True):
             row.normal_(generator=rng)
         return drawn.to(self._device)

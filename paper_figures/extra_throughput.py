@@ -74,7 +74,11 @@ def name_of(iterations: int) -> str:
 
 def significant(values: Iterable[float]) -> list[str]:
     """Numbers with three significant digits, without exponents or trailing points; empty where there is none."""
-    return ["" if math.isnan(v) else f"{v:.{max(0, 2 - math.floor(math.log10(v)))}f}" for v in values]
+
+    def digits(value: float) -> int:
+        return max(0, 2 - math.floor(math.log10(value))) if value else 0
+
+    return ["" if math.isnan(value) else f"{value:.{digits(value)}f}" for value in values]
 
 
 def between(

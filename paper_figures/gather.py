@@ -30,11 +30,12 @@ TIMES = ("images_per_s", "latency_s", "search_s")
 def _timing(record: Record) -> dict[str, Any]:
     """A record's times, and the machine and load that they were taken under."""
     environment, timing = record.environment, record.timing
+    execution = environment.get("execution", "")
     if not timing:  # diverged
         return {}
     return {name: timing.get(name, 0.0) for name in TIMES} | {
         "timed_on": f"{environment['hardware']}; {timing['threads']:.0f} thread(s) a cell, "
-        f"{timing['workers']:.0f} cell(s) side by side{', compiled' if timing.get('compile_s') else ''}"
+        f"{timing['workers']:.0f} cell(s) side by side{', ' * bool(execution)}{execution}"
     }
 
 

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import BadInputError
-from bench.measurements import Speed, accelerator_speeds, speeds
+from bench.measurements import BUDGETS, Speed, accelerator_speeds, speeds
 from bench.suites import get_suite
 
 MODES = ("eager", "compiled")
 SIZES = ("digits", "xl_2", "tiny")
 ITERATIONS = (5,)  # of FPDM's sampling runs
-BUDGETS = (140, 280, 560)
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def comparison(old: Run, new: Run) -> Iterator[str]:
     yield f"Worst: {'; '.join(f'{name} {changed[name]:.2f}' for name in worst)}."
     products = [f"{ratio:.2f}" for name, ratio in ratios.items() if name not in changed]
     if products:
-        yield f"The machine itself, by torch's product of two matrices: {', '.join(products)}."
+        yield f"A product of two matrices, which only the machine and `models/linear.py` change: {', '.join(products)}."
     for one, other in ((old, new), (new, old)):
         if alone := len(one.timings.keys() - other.timings.keys()):
             yield f"Only in run {one}: {alone} benchmarks."

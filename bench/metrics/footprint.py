@@ -19,6 +19,7 @@ def measure_footprint(cell: Footprint, device: torch.device) -> dict[str, float]
     if device.type == "cuda":
         with suppress(torch.OutOfMemoryError):  # what was computed is true of a larger one
             metrics["measured_peak_bytes"] = _measured(cell, device)
+        torch.cuda.empty_cache()  # for the processes that come next
     return metrics
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from bench.measurements import Speed
 from bench.metrics.cost import forward_passes
+from bench.metrics.memory import PRECISIONS
 from bench.metrics.plain import plain_fpdm, plain_stack
 from bench.metrics.throughput import seconds_of
 from bench.metrics.training_step import autocast, make_training_step
@@ -156,7 +157,8 @@ class Twins:
 
     def stacks(self) -> dict[str, Part]:
         """The blocks of the DiT, as they are here and plainly; the product."""
-        plain, side = plain_stack(self._dit), torch.randn(1, RATE_SIDE, RATE_SIDE, device=self._device)
+        plain, dtype = plain_stack(self._dit), PRECISIONS[self._cell.precision] or torch.float32
+        side = torch.randn(1, RATE_SIDE, RATE_SIDE, device=self._device).to(dtype)  # autocast has nothing to cast then
         x, condition = self._tokens, self._condition
         return {
             "stack": self._inferred(lambda: self._dit.blocks(x, condition)),

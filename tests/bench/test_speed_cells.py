@@ -17,7 +17,7 @@ from bench.trainer import train_together
 from models.compiled import compile_regions
 from models.fpdm import ImplicitLayer
 from models.unroll import Unroll
-from models.zoo import build
+from models.zoo import build, model_config
 
 CPU = torch.device("cpu")
 
@@ -105,6 +105,26 @@ def test_the_plain_stack_computes_the_same(tiny_suite):
         ours, plain = model.blocks(x, condition), plain_stack(model)(x, condition)
     assert (ours - x).abs().max() > 0.1
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("gradient", [False, True], ids=["sampling", "training"])
+@pytest.mark.parametrize(("width", "tokens", "batch"), [(64, 16, 125), (1152, 256, 1)], ids=["digits", "xl_2"])
+def test_products_and_norms_of_the_faster_kernels_are_the_plain_ones(width, tokens, batch, gradient):
+    """At the sizes where the faster kernels are taken: outputs, and gradients with respect to inputs and weights."""
+    config = model_config("dit_xl_2", depth=1, hidden_size=width, num_heads=width // 16)
+    model = randomized(config)
+    x, condition = torch.randn(batch, tokens, width), torch.randn(batch, width)
+    results = []
+    for stack in (model.blocks, plain_stack(model)):
+        leaf = x.clone().requires_grad_(gradient)
+        with torch.inference_mode(not gradient):
+            out = stack(leaf, condition)
+        found = torch.autograd.grad(out.square().mean(), [leaf, *stack.parameters()]) if gradient else ()
+        results.append([out.detach(), *found])
+    for ours, theirs in zip(*results, strict=True):
+        scale = theirs.abs().max()
+        assert scale > 0
+        torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
 
 
 def test_the_plain_fpdm_computes_the_same_with_the_same_gradients(tiny_suite):

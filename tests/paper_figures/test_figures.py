@@ -146,15 +146,16 @@ def test_a_damaged_record_is_named(tmp_path, write_records):
         evidence.store.read(evidence.cells[0])
 
 
-def test_the_readme_shows_the_kept_tables_and_figures():
+@pytest.mark.parametrize(("name", "tables"), [("README.md", 3), ("bench/PERFORMANCE.md", 4)])
+def test_documents_show_the_kept_tables_and_figures(name, tables):
     root = Path(__file__).parent.parent.parent
-    readme = (root / "README.md").read_text()
-    shown = re.findall(r"<!-- from (\S+) -->\n(.*?)\n<!-- end -->", readme, re.DOTALL)
-    assert len(shown) == 2
+    document = (root / name).read_text()
+    shown = re.findall(r"<!-- from (\S+) -->\n(.*?)\n<!-- end -->", document, re.DOTALL)
+    assert len(shown) == tables
     for source, text in shown:
         assert text == (root / source).read_text().split("\n\n")[0]
-    for target in re.findall(r"\]\(((?!http)[^)]+)\)", readme):
-        assert (root / target).exists(), target
+    for target in re.findall(r"\]\(((?!http)[^)]+)\)", document):
+        assert ((root / name).parent / target).exists(), target
 
 
 def test_kept_results_are_complete_clean_and_of_one_machine():
