@@ -48,19 +48,19 @@ def evaluate_all(
     beside it. If a worker dies, the cells that are left are evaluated in a process each, and one whose process dies
     again gets a record that says so.
     """
-    threads = max(1, usable_cores() // workers)
-    left = {cell.key: cell for cell in sorted(cells, key=lambda cell: -cell.work) if not isinstance(cell, Speed)}
+    order = sorted(cells, key=lambda cell: (isinstance(cell, Speed), -cell.work))
     if workers == 1:  # as many as asked for, even for one cell: its times are to be compared
-        evaluator = Evaluator(store, device, execution=execution)
-        yield from map(evaluator.evaluate, left.values())
-        left = {}
+        yield from map(Evaluator(store, device, execution=execution).evaluate, order)
+        return
+    threads = max(1, usable_cores() // workers)
+    left = {cell.key: cell for cell in order if not isinstance(cell, Speed)}
     try:
         for record in _in_pool(list(left.values()), store, device, workers, execution, threads):
             del left[record.key]
             yield record
     except BrokenProcessPool:
         pass
-    alone = [*left.values(), *(cell for cell in cells if isinstance(cell, Speed))]
+    alone = [*left.values(), *(cell for cell in order if isinstance(cell, Speed))]
     for cell in alone:
         whole = not isinstance(cell, Speed) or cell.whole_machine
         try:
