@@ -60,7 +60,7 @@ def test_ratios_are_new_medians_over_old_ones(tmp_path, save, capsys):
     assert rows(out)["block"] == ["110 ± 5%", "1.10", "40 ± 5%", "0.50"]
     assert rows(out)["iteration"][:2] == ["300 ± 5%", "1.50"]
     assert "median ratio 1.10 of 3." in out  # the product, 2.00, is the machine's
-    assert "by torch's product of two matrices: 2.00" in out
+    assert "which only the machine and `models/linear.py` change: 2.00" in out
     worst = next(line for line in out.splitlines() if line.startswith("Worst"))
     assert [entry.split()[-1].rstrip(".") for entry in worst.split("; ")] == ["1.50", "1.10", "0.50"]
 

@@ -214,8 +214,8 @@ def test_the_plan_says_what_is_missing_and_how_long_it_takes_and_writes_nothing(
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("train     ") for line in lines) == 16
     assert "train     dit 28 blocks, seed 0: 100 s  [dit-100s-seed0-" in lines[0]
-    assert sum(line.startswith("evaluate  ") for line in lines) == 675
-    assert "16 runs to train, 27 min; 675 of 675 cells to evaluate, about " in lines[-2]
+    assert sum(line.startswith("evaluate  ") for line in lines) == 679
+    assert "16 runs to train, 27 min; 679 of 679 cells to evaluate, about " in lines[-2]
     assert "(assumed)" in lines[-2]
     assert lines[-1] == "seconds are not calibrated: the cells that follow from them come on top"
     assert not (tmp_path / "results").exists()
