@@ -11,7 +11,7 @@ from bench.cells import Cell
 from bench.errors import BadInputError
 from bench.execution import EAGER, Execution
 from bench.metrics.throughput import seconds_of
-from bench.metrics.training_step import autocast
+from bench.precision import autocast
 from bench.store import Store
 from models.accelerated import Anderson, Broyden
 from models.allocation import allocate, find_threshold

@@ -11,11 +11,36 @@ from models.zoo import ModelConfig, model_config
 
 BUDGETS = (140, 280, 560)  # block passes (Table 1): a DiT of 28 blocks takes 5, 10 and 20 steps
 WITH_GRAD = (1, 3, 6, 12)  # m of the training steps whose memory is compared
+PUBLISHED: dict[str, Any] = {"size": "XL/2", "batch_size": 64, "precision": "fp16"}  # what the paper reports memory of
+PUBLISHED_ITERATIONS = 12  # N = M (Sec. 4.1)
 SAMPLED_WITH = 8  # iterations, as in FPDM's sample grids
 
 
 @dataclass(frozen=True)
-class Footprint:
+class Measurement:
+    """What every cell without a training run is; its subclasses say what is measured."""
+
+    suite: str
+    measure: ClassVar[str]
+    run: ClassVar[None] = None
+    work: ClassVar[int] = 0
+    budget: ClassVar[int] = 0
+    seed: ClassVar[int] = 0
+
+    @cached_property
+    def key(self) -> str:
+        """Its identity; names its record."""
+        return spec_hash({"measure": self.measure} | dataclasses.asdict(self))
+
+    def row(self) -> dict[str, Any]:
+        """The cell as a line of a table; columns are those of `Cell.row`, empty where they do not apply."""
+        model = getattr(self, "model", "")  # of a single network
+        known = {"suite": self.suite, "measure": self.measure, "model": model, "key": self.key}
+        return {name: known.get(name, "") for name in CELL_COLUMNS}
+
+
+@dataclass(frozen=True)
+class Footprint(Measurement):
     """Parameters and peak memory, computed for a network as configured: no weights are needed.
 
     Attributes:
@@ -29,7 +54,6 @@ class Footprint:
         grad_checkpointing: whether training recomputes explicit blocks and iterations in backward.
     """
 
-    suite: str
     model: str
     config: ModelConfig
     size: str
@@ -40,21 +64,7 @@ class Footprint:
     n: int
     m: int
     grad_checkpointing: bool = False
-    run: ClassVar[None] = None
     measure: ClassVar[str] = "footprint"
-    work: ClassVar[int] = 0
-    budget: ClassVar[int] = 0
-    seed: ClassVar[int] = 0
-
-    @cached_property
-    def key(self) -> str:
-        """Its identity; names its record."""
-        return spec_hash({"measure": self.measure} | dataclasses.asdict(self))
-
-    def row(self) -> dict[str, Any]:
-        """The cell as a line of a table; columns are those of `Cell.row`, empty where they do not apply."""
-        known = {"suite": self.suite, "measure": self.measure, "model": self.model, "key": self.key}
-        return {name: known.get(name, "") for name in CELL_COLUMNS}
 
     def __str__(self) -> str:
         what = f"{self.phase} memory of {self.model} {self.size}, batch {self.batch_size}, {self.precision}"
@@ -71,9 +81,10 @@ def own_step(suite: Suite, model: str) -> Footprint:
 
 
 def published_step(suite: Suite, model: str) -> Footprint:
-    """The training step whose memory the paper reports (Sec. 4.3): 25.2 and 10.2 GB, N = M = 12 (Sec. 4.1)."""
-    settings = "XL/2", 64, "fp16", "training", "multi-step"
-    return Footprint(suite.name, model, model_config(f"{model}_xl_2"), *settings, n=12, m=12)
+    """The training step whose memory the paper reports (Sec. 4.3): 25.2 and 10.2 GB."""
+    n = m = PUBLISHED_ITERATIONS
+    config = model_config(f"{model}_xl_2")
+    return Footprint(suite.name, model, config, **PUBLISHED, phase="training", unroll="multi-step", n=n, m=m)
 
 
 def footprints(step: Footprint) -> list[Footprint]:
@@ -93,7 +104,7 @@ def footprints(step: Footprint) -> list[Footprint]:
 
 
 @dataclass(frozen=True)
-class Speed:
+class Speed(Measurement):
     """Seconds of the twins' parts and of their sampling, measured side by side in rounds.
 
     Attributes:
@@ -106,7 +117,6 @@ class Speed:
         whole_machine: with all threads, not as one of the workers that share a CPU.
     """
 
-    suite: str
     size: str
     dit: ModelConfig
     fpdm: ModelConfig
@@ -118,21 +128,7 @@ class Speed:
     budgets: tuple[int, ...] = BUDGETS
     iterations: tuple[int, ...] = (1, 2, 5, 12, 26)
     whole_machine: bool = False
-    run: ClassVar[None] = None
     measure: ClassVar[str] = "speed"
-    work: ClassVar[int] = 0
-    budget: ClassVar[int] = 0
-    seed: ClassVar[int] = 0
-
-    @cached_property
-    def key(self) -> str:
-        """Its identity; names its record."""
-        return spec_hash({"measure": self.measure} | dataclasses.asdict(self))
-
-    def row(self) -> dict[str, Any]:
-        """The cell as a line of a table; columns are those of `Cell.row`, empty where they do not apply."""
-        known = {"suite": self.suite, "measure": self.measure, "key": self.key}
-        return {name: known.get(name, "") for name in CELL_COLUMNS}
 
     def __str__(self) -> str:
         mode = ", eager and compiled" if self.compiled else ""
@@ -158,8 +154,9 @@ def accelerator_speeds(suite: Suite) -> list[Speed]:
 
 
 def _published_twins(suite: Suite) -> Speed:
-    twins = model_config("dit_xl_2"), model_config("fpdm_xl_2")
-    return Speed(suite.name, "XL/2", *twins, batch_size=64, precision="fp16", n_max=12, m_max=12, whole_machine=True)
+    dit, fpdm = model_config("dit_xl_2"), model_config("fpdm_xl_2")
+    n_max = m_max = PUBLISHED_ITERATIONS
+    return Speed(suite.name, dit=dit, fpdm=fpdm, **PUBLISHED, n_max=n_max, m_max=m_max, whole_machine=True)
 
 
 AnyCell = Cell | Footprint | Speed

@@ -16,6 +16,7 @@ from bench.grids import GPU_GRIDS, get_cells
 from bench.malloc import restart_with_tuned_malloc
 from bench.measurements import AnyCell
 from bench.plan import needed_runs, plan
+from bench.progress import interval_s
 from bench.selection import Selection
 from bench.store import Store, missing
 from bench.suites import Suite, get_suite
@@ -141,7 +142,7 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     work = {cell.key: cell.work for cell in todo}
     failed = 0
     form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=sum(work.values()), bar_format=form, mininterval=_interval_s(), disable=not todo) as bar:
+    with tqdm(total=sum(work.values()), bar_format=form, mininterval=interval_s(), disable=not todo) as bar:
         records = evaluate_all(todo, store, device, _workers(arguments), execution)
         for done, record in enumerate(records, start=1):
             cell = record.cell
@@ -155,10 +156,6 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
             bar.set_postfix_str(f"{done}/{len(todo)} cells, {what}", refresh=False)
             bar.update(work[record.key])
     return failed
-
-
-def _interval_s() -> float:
-    return 0.5 if sys.stderr.isatty() else 20.0  # a log file wants fewer lines
 
 
 def _draw(arguments: Arguments) -> int:

@@ -4,11 +4,9 @@ On the clock: data, forward, backward, optimizer, EMA. Off it: start-up, warm-up
 """
 
 import math
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any
+from contextlib import ExitStack
 
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -19,11 +17,13 @@ from bench.cells import TrainingRun
 from bench.clock import TrainingClock
 from bench.data import load_dataset
 from bench.data.batches import BatchSource
-from bench.environment import describe, hardware_name
+from bench.environment import describe, hardware_name, precisions
 from bench.errors import BadInputError
 from bench.execution import EAGER, Execution
 from bench.interrupts import Interrupts
 from bench.metrics_log import MetricsLog
+from bench.precision import autocast
+from bench.progress import interval_s
 from bench.store import Store, write_json
 from models.autoencoder import PixelAutoencoder
 from models.compiled import compile_regions
@@ -37,11 +37,11 @@ from models.zoo import build
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def amp_dtype(device: torch.device) -> torch.dtype | None:
-    """Mixed precision by device: bf16 where the GPU has it (Ampere and later), fp16 on older ones, none on a CPU."""
+def amp_precision(device: torch.device) -> str:
+    """Mixed precision by device: bf16 where the GPU has it (Ampere and later), fp16 on older ones, fp32 on a CPU."""
     if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+        return "fp32"
+    return "bf16" if "bf16" in precisions(device) else "fp16"
 
 
 class Trainer:
@@ -78,8 +78,8 @@ class Trainer:
         self._ema = [p.detach().clone() for p in self._parameters]
         self._policy = make_policy(recipe.unroll, recipe.n_max, recipe.m_max)
         self._schedule = linear_schedule(TIMESTEPS)
-        self._amp = amp_dtype(device)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp is torch.float16)
+        self._amp = amp_precision(device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp == "fp16")
         self.clock = TrainingClock(device)
         self.step, self.status = 0, "training"
         self._off_clock_s = {"warm_up": 0.0, "checkpoints": 0.0}
@@ -162,12 +162,9 @@ class Trainer:
         batch = self._data.draw(self.run.seed, self.step, recipe.batch_size)
         x0, noise, t, y = (v.to(self.device, non_blocking=True) for v in (batch.x0, batch.noise, batch.t, batch.y))
         x = self._schedule.add_noise(x0, noise, t)
-        with self._autocast():
+        with autocast(self.device, self._amp):
             prediction, _ = self.model.predict(x, t, y, unroll or self._policy.draw(self.run.seed, self.step))
         return diffusion_loss(self._schedule, prediction, x0, x, noise, t)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._amp is None else torch.autocast(self.device.type, dtype=self._amp)
 
     def _train_step(self) -> None:
         loss = self._loss()
@@ -271,7 +268,6 @@ def _take_turns(unfinished: Sequence[Trainer]) -> None:
         return
     unit = "s" if unfinished[0].run.steps is None else "step"
     form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"
-    interval_s = 0.5 if sys.stderr.isatty() else 20.0  # a log file wants fewer lines
     bars = [
         tqdm(
             desc=f"train {t.run.description}",
@@ -279,7 +275,7 @@ def _take_turns(unfinished: Sequence[Trainer]) -> None:
             unit=unit,
             bar_format=form,
             position=i,
-            mininterval=interval_s,
+            mininterval=interval_s(),
         )
         for i, t in enumerate(unfinished)
     ]

@@ -98,9 +98,9 @@ class BlockStack(nn.ModuleList):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(batch, tokens, hidden), (batch, hidden) -> (batch, tokens, hidden)."""
+        run = partial(recomputed, _run) if self.grad_checkpointing else _run
         for block in self:
-            run = partial(_run, cast(DiTBlock, block))
-            x = recomputed(run, x, condition) if self.grad_checkpointing else run(x, condition)
+            x = run(cast(DiTBlock, block), x, condition)
         return x
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def recomputed(function: Callable[..., Tensor], *inputs: object) -> Tensor:
     """function(*inputs), computed again in backward where a graph is built. The function draws nothing at random."""
     if not torch.is_grad_enabled():
         return function(*inputs)

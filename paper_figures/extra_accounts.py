@@ -25,7 +25,7 @@ from paper_figures.claims import EQUAL_COMPUTE, judge
 from paper_figures.comparisons import SAMPLERS, number, twins
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.intervals import Verdict
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "accounts"
 TITLE = "Table 1 in block passes, MACs and seconds"
@@ -65,7 +65,7 @@ _HOLDS = (
 
 def table_text(evidence: Evidence) -> str:
     """The tables to print at the end of a run."""
-    return f"{markdown(_readable(summary(evidence)))}\n\n{markdown(verdicts(evidence))}"
+    return f"{printed(evidence, _readable(summary(evidence)))}\n\n{printed(evidence, verdicts(evidence))}"
 
 
 def arms(evidence: Evidence) -> dict[str, Evidence]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from paper_figures.comparisons import readable_twins, twins
 from paper_figures.gather import Evidence
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "beyond"
 TITLE = "Beyond 560 block passes"
@@ -21,4 +21,4 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(readable_twins(twins(evidence)))
+    return printed(evidence, readable_twins(twins(evidence)))

@@ -18,7 +18,7 @@ from paper_figures.comparisons import number
 from paper_figures.extra_throughput import looks, name_of, significant
 from paper_figures.gather import Evidence
 from paper_figures.speed_ratios import CELL, conditions, label, runs
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,7 +118,7 @@ def draw(evidence: Evidence) -> list[Path]:
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
     table = summary(evidence)
-    return markdown(_readable(table)) if len(table) else ""
+    return printed(evidence, _readable(table)) if len(table) else ""
 
 
 def _r2(values: np.ndarray, predicted: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from paper_figures import style
 from paper_figures.comparisons import number
 from paper_figures.gather import Evidence
 from paper_figures.published import TABLE1_TRAINING_MEMORY_GB
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def draw(evidence: Evidence) -> list[Path]:
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
     table = summary(evidence)
-    return markdown(_readable(table)) if len(table) else ""
+    return printed(evidence, _readable(table)) if len(table) else ""
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from paper_figures import style
 from paper_figures.comparisons import SAMPLERS, bars, few_ticks, published_twins, readable_twins, twins
 from paper_figures.gather import Evidence
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "samplers"
 TITLE = "Beyond the paper: samplers"
@@ -25,7 +25,7 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(_readable(twins(evidence)))
+    return printed(evidence, _readable(twins(evidence)))
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:

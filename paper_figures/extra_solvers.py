@@ -20,7 +20,7 @@ from paper_figures.comparisons import (
 )
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.intervals import by_seed
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "solvers"
 TITLE = "Beyond the paper: fixed-point solvers"
@@ -42,7 +42,7 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(_readable(summary(evidence)))
+    return printed(evidence, _readable(summary(evidence)))
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:

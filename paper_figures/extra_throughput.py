@@ -15,7 +15,7 @@ from paper_figures import style
 from paper_figures.comparisons import number
 from paper_figures.gather import Evidence
 from paper_figures.speed_ratios import CELL, conditions, label, ratios, runs
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def draw(evidence: Evidence, suffix: str = "") -> list[Path]:
 def table_text(evidence: Evidence) -> str:
     """The tables to print at the end of a run."""
     found = (_readable_ratios(ratios(evidence)), _readable_runs(runs(evidence)))
-    return "\n\n".join(markdown(table) for table in found if len(table))
+    return "\n\n".join(printed(evidence, table) for table in found if len(table))
 
 
 def looks(iterations: Iterable[int]) -> dict[int, dict[str, Any]]:

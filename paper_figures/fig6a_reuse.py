@@ -8,7 +8,7 @@ import pandas as pd
 from paper_figures import style
 from paper_figures.gather import Evidence, over_seeds, plus_minus, texts
 from paper_figures.intervals import by_seed, ratio
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "reuse"
 TITLE = "Figure 6a: reusing solutions"
@@ -49,7 +49,7 @@ def _figure(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(_readable(pairs(evidence.frame)))
+    return printed(evidence, _readable(pairs(evidence.frame)))
 
 
 def pairs(frame: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from paper_figures.claim_evidence import lent
 from paper_figures.comparisons import few_ticks
 from paper_figures.gather import Evidence, over_seeds, plus_minus
 from paper_figures.intervals import best, interval
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "prepost"
 TITLE = "Figure 7: pre/post layers"
@@ -31,7 +31,7 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(_readable(over_seeds(evidence.frame)))
+    return printed(evidence, _readable(over_seeds(evidence.frame)))
 
 
 def by_layers(evidence: Evidence) -> pd.DataFrame:

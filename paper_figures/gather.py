@@ -206,7 +206,7 @@ class Evidence:
 def beside(evidence: Evidence, suite: str, grid: str) -> Evidence:
     """Another suite's default cells of a grid in the same account, their records in the same results folder.
 
-    None where the account is seconds and the other suite is not calibrated.
+    Without cells where the account is seconds and the other suite is not calibrated.
     """
     store = Store(evidence.store.root.parent, suite)
     selection = priced(Selection(account=evidence.account.name), store, get_suite(suite))

@@ -66,8 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             if written := module.draw(evidence):
                 print(f"{module.TITLE}: {', '.join(str(path) for path in written)}")
             if arguments.print_table and hasattr(module, "table_text"):
-                text = module.table_text(evidence).replace("block passes", f"{evidence.unit:{len('block passes')}}")
-                print(f"\n{evidence.caption or module.TITLE}\n\n{text}\n")
+                print(f"\n{evidence.caption or module.TITLE}\n\n{module.table_text(evidence)}\n")
     if environments:
         write_json(store.root / arguments.variant() / "environment.json", environments)
     return 0

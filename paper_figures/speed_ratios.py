@@ -57,7 +57,7 @@ class Run:
         iterations: of each step; 0 for a DiT.
         budget: block passes that decide the steps.
         seconds: of the run, one value a round.
-        parts: seconds of its blocks, bindings and iterations by themselves, one value a round.
+        step_parts: seconds of a step's blocks, binding and iterations by themselves, one value a round.
     """
 
     model: str
@@ -65,7 +65,7 @@ class Run:
     iterations: int
     budget: int
     seconds: np.ndarray
-    parts: np.ndarray
+    step_parts: np.ndarray
 
     @property
     def steps(self) -> int:
@@ -78,7 +78,7 @@ class Run:
     @property
     def excess(self) -> np.ndarray:
         """The run over its parts, round by round."""
-        return self.seconds / self.parts
+        return self.seconds / (self.steps * self.step_parts)
 
     @property
     def excess_macs(self) -> float:
@@ -160,10 +160,9 @@ def sampled(cell: Speed, taken: Seconds) -> Iterator[Run]:
     for config, model, ks in configs if {"block", "binding", "iteration"} <= {*taken} else []:
         for budget, k in product(cell.budgets, ks):
             if (part := f"{model} {budget}" + (f" k={k}" if k else "")) in taken:
-                steps = affordable_steps(budget, forward_passes(config, k))
                 explicit = forward_passes(config, 0)
                 once = explicit * taken["block"] + (taken["binding"] + k * taken["iteration"] if k else 0)
-                yield Run(model, config, k, budget, taken[part], steps * once)
+                yield Run(model, config, k, budget, taken[part], once)
 
 
 def conditions(evidence: Evidence) -> str:

@@ -11,7 +11,7 @@ from paper_figures import style
 from paper_figures.comparisons import SAMPLERS, number, readable_twins, twins
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.published import TABLE1_PARAMETERS_M, TABLE1_TRAINING_MEMORY_GB
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "compute"
 TITLE = "Table 1: equal sampling compute"
@@ -43,7 +43,7 @@ def draw(evidence: Evidence) -> list[Path]:
 def table_text(evidence: Evidence) -> str:
     """The tables to print at the end of a run: quality, ratios."""
     table = twins(evidence)
-    return f"{markdown(_readable(table, evidence.asked.model))}\n\n{markdown(ratios(table))}"
+    return f"{printed(evidence, _readable(table, evidence.asked.model))}\n\n{printed(evidence, ratios(table))}"
 
 
 def _readable(table: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:

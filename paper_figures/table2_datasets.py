@@ -12,7 +12,7 @@ from paper_figures import style
 from paper_figures.comparisons import number, twins, with_budget
 from paper_figures.gather import Evidence, beside, plus_minus
 from paper_figures.published import TABLE2_FID
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "datasets"
 TITLE = "Table 2: datasets"
@@ -39,7 +39,7 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(_readable(summary(evidence)))
+    return printed(evidence, _readable(summary(evidence)))
 
 
 def suites(evidence: Evidence) -> list[Evidence]:

@@ -19,7 +19,7 @@ from paper_figures.comparisons import (
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.intervals import by_seed
 from paper_figures.published import TABLE3_FID
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "unroll"
 TITLE = "Table 3: iterations in training"
@@ -39,7 +39,7 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(_readable(summary(evidence)))
+    return printed(evidence, _readable(summary(evidence)))
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:

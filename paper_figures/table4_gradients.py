@@ -19,7 +19,7 @@ from paper_figures.comparisons import (
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.intervals import by_seed
 from paper_figures.published import TABLE4_FID
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "gradients"
 TITLE = "Table 4: gradients through the fixed point"
@@ -43,7 +43,7 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return markdown(_readable(summary(evidence)))
+    return printed(evidence, _readable(summary(evidence)))
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:

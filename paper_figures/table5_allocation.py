@@ -11,7 +11,7 @@ from paper_figures.comparisons import EACH, mean_columns, number, paired, ratio_
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.intervals import by_seed
 from paper_figures.published import TABLE5_FID
-from paper_figures.tables import markdown, write_table
+from paper_figures.tables import printed, write_table
 
 GRID = "allocation"
 TITLE = "Table 5: allocation of iterations"
@@ -42,7 +42,7 @@ def draw(evidence: Evidence) -> list[Path]:
 def table_text(evidence: Evidence) -> str:
     """The tables to print at the end of a run: FD, ratios."""
     table = summary(evidence)
-    return f"{markdown(_readable(table))}\n\n{markdown(_ratios(ratios(evidence, table)))}"
+    return f"{printed(evidence, _readable(table))}\n\n{printed(evidence, _ratios(ratios(evidence, table)))}"
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:

@@ -17,6 +17,15 @@ def markdown(readable: pd.DataFrame) -> str:
     return readable.to_markdown(index=False, disable_numparse=True, colalign=sides)
 
 
+def printed(evidence: Evidence, readable: pd.DataFrame) -> str:
+    """A table to print, its budgets named as in the files."""
+    return markdown(_named(evidence, readable))
+
+
+def _named(evidence: Evidence, readable: pd.DataFrame) -> pd.DataFrame:
+    return readable.rename(columns={"block passes": evidence.unit})
+
+
 def write_table(
     evidence: Evidence,
     name: str,
@@ -35,7 +44,7 @@ def write_table(
         note: a sentence or two below the table, after the caption and before what is missing.
         caption: instead of the evidence's.
     """
-    readable = readable.rename(columns={"block passes": evidence.unit})
+    readable = _named(evidence, readable)
     csv, md, tex = (evidence.path("tables", f"{name}.{suffix}") for suffix in ("csv", "md", "tex"))
     sentences = (f"{evidence.caption}." if caption is None else caption, note, evidence.missing)
     text = " ".join(sentence for sentence in sentences if sentence)

@@ -11,7 +11,8 @@ from functools import partial
 import torch
 
 from bench.metrics.memory import sample_twice
-from bench.metrics.training_step import autocast, make_training_step
+from bench.metrics.training_step import make_training_step
+from bench.precision import autocast
 from models.unroll import Unroll
 from models.zoo import ModelConfig, build
 

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from bench.precision import PRECISIONS
 from models.dit import DiT
 from models.fpdm import FPDM
 from models.objective import diffusion_loss
@@ -33,8 +34,6 @@ from models.schedule import linear_schedule
 from models.timesteps import TIMESTEPS
 from models.unroll import Unroll
 from models.zoo import ModelConfig, build
-
-PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ their seconds do not. Warm-up is not counted; on a GPU every measurement waits f
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -17,10 +16,11 @@ from tqdm import tqdm
 
 from bench.measurements import Speed
 from bench.metrics.cost import forward_passes
-from bench.metrics.memory import PRECISIONS
 from bench.metrics.plain import plain_fpdm, plain_stack
 from bench.metrics.throughput import seconds_of
-from bench.metrics.training_step import autocast, make_training_step
+from bench.metrics.training_step import make_training_step
+from bench.precision import PRECISIONS, autocast
+from bench.progress import interval_s
 from models.allocation import affordable_steps
 from models.blocks import DiTBlock
 from models.compiled import compile_regions
@@ -102,8 +102,7 @@ def in_rounds(parts: dict[str, Part], device: torch.device, what: str, rounds: i
     """Seconds of each part's unit in each round, after a call that is not counted and one that finds the repeats."""
     repeats = {name: find_repeats(part, device)[0] for name, part in parts.items()}
     series: dict[str, list[float]] = {name: [] for name in parts}
-    interval_s = 0.5 if sys.stderr.isatty() else 20.0
-    with tqdm(total=rounds * len(parts), desc=what, mininterval=interval_s, leave=False) as bar:
+    with tqdm(total=rounds * len(parts), desc=what, mininterval=interval_s(), leave=False) as bar:
         for _ in range(rounds):
             for name, part in parts.items():
                 seconds = seconds_of(lambda: part.repeat(repeats[name]), device)  # noqa: B023

@@ -1,23 +1,17 @@
 """A training step on noise, as the trainer's: what it takes does not depend on what is learned."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from bench.metrics.memory import PRECISIONS, training_loss
+from bench.metrics.memory import training_loss
+from bench.precision import autocast
 from models.dit import DiT
 from models.fpdm import FPDM
 from models.unroll import Unroll
 from models.zoo import ModelConfig
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Autocast to "fp16" or "bf16" on the device; nothing for "fp32"."""
-    dtype = PRECISIONS[precision]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
 def make_training_step(
