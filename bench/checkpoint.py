@@ -9,7 +9,6 @@ a run holds its lock.
 """
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from bench.cells import TrainingRun
 from bench.errors import BadInputError
+from bench.locks import hold
 
 Tensors = dict[str, Tensor]
 
@@ -56,14 +56,9 @@ class Checkpoint:
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold the run's lock. BadInputError if another process trains it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            raise BadInputError(f"{folder.name} is being trained by another process: wait for it") from None
+    with hold(folder / "lock") as held:
+        if not held:
+            raise BadInputError(f"{folder.name} is being trained by another process: wait for it")
         yield
 
 
