@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from bench.calibration import calibrate, check_hardware, needs_prices, priced, summary
+from bench.calibration import calibrate, check_hardware, needs_prices, resolved, summary
 from bench.cli import CellArguments, ExecutionArguments, parse, run
 from bench.errors import BadInputError
 from bench.grids import GPU_GRIDS, get_cells
@@ -87,7 +87,7 @@ def _check_device(arguments: Arguments) -> None:
 
 def _calibrated(arguments: Arguments, suite: Suite, store: Store) -> Selection:
     """What is selected, with prices; they are measured now if cells that are to be evaluated follow from them."""
-    selection = priced(arguments.selection(), store, suite)
+    selection = resolved(arguments.selection(), store, suite)
     here = not (arguments.list_cells or arguments.plan)
     if here and selection.prices is None and needs_prices(selection, arguments.grid):
         get_cells(arguments.grid, suite, replace(selection, account="macs"))  # bad input comes first
@@ -133,7 +133,7 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
     from tqdm import tqdm
 
-    from bench.trainer import train_together
+    from bench.turns import train_together
     from bench.workers import evaluate_all
 
     device, execution = arguments.chosen()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +33,15 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> Tensor:
     return torch.cat(drawn)
 
 
+class Source(Protocol):
+    """Draws batches; `identity` names the data by digests."""
+
+    identity: dict[str, str]
+
+    def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
+        """Positions `part` (by default all) of the batch of a step."""
+
+
 class BatchSource:
     """Draws batches from encoded images.
 
@@ -41,14 +51,18 @@ class BatchSource:
         num_classes: also the null label's index.
         class_dropout: probability of the null label.
         timesteps: of the forward process.
+        digest: of the images, if they are to be told from others.
     """
 
-    def __init__(self, x0: Tensor, labels: Tensor, num_classes: int, class_dropout: float, timesteps: int) -> None:
+    def __init__(
+        self, x0: Tensor, labels: Tensor, num_classes: int, class_dropout: float, timesteps: int, digest: str = ""
+    ) -> None:
+        self.identity = {"data": digest} if digest else {}
         self._x0, self._labels = x0, labels
         self._num_classes, self._class_dropout, self._timesteps = num_classes, class_dropout, timesteps
 
-    def draw(self, seed: int, step: int, batch_size: int) -> Batch:
-        """The batch of a step."""
+    def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
+        """Positions `part` (by default all) of the batch of a step. All of it is drawn: it is small."""
         indices = batch_indices(seed, step, batch_size, len(self._x0))
         rng = generator(seed, "batch", step)
         x0 = self._x0[indices]
@@ -56,4 +70,5 @@ class BatchSource:
         dropped = torch.rand(batch_size, generator=rng) < self._class_dropout
         noise = torch.randn(x0.shape, generator=rng)
         y = self._labels[indices].masked_fill(dropped, self._num_classes)
-        return Batch(x0, noise, t, y)
+        kept = slice(None) if part is None else slice(part.start, part.stop)
+        return Batch(x0[kept], noise[kept], t[kept], y[kept])
