@@ -44,7 +44,7 @@ def needs(suite: Suite, store: Store, runs: Sequence[TrainingRun], todo: Sequenc
     weights = sum(STATE_BYTES * parameters(run.config) for run in runs)
     disk = latents_bytes(suite) + weights + REFERENCE_BYTES
     return [
-        f"GPU-hours: {training_h:,.0f} of training, {suite.gpus} GPUs at once; about {sampling_h:,.0f} of sampling, one "
+        f"GPU-hours: {training_h:,.0f} of training, {suite.gpus} at once; about {sampling_h:,.0f} of sampling, one "
         "GPU a cell (decoding and Inception come on top)",
         *_memory(suite),
         f"disk: {disk / GB:,.0f} GB: latents {latents_bytes(suite) / GB:,.1f}, checkpoints of {len(runs)} runs "
