@@ -20,7 +20,7 @@ from bench.plan import needed_runs, plan
 from bench.progress import interval_s
 from bench.selection import Selection
 from bench.store import Store, missing
-from bench.suites import Suite, get_suite
+from bench.suites import Suite
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(Arguments, argv)
     if arguments.workers is not None and arguments.workers < 1:
         raise BadInputError(f"--workers {arguments.workers}: must be 1 or more")
-    suite = get_suite(arguments.suite)
+    suite = arguments.chosen_suite()
     store = Store(arguments.results, suite.name)
     if not (arguments.list_cells or arguments.plan):
         _check_device(arguments)
@@ -140,14 +140,14 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     from bench.workers import evaluate_all
 
     device, execution = arguments.chosen()
-    assets, alternate = arguments.assets(), get_suite(arguments.suite).alternate
+    assets, alternate = arguments.assets(), arguments.chosen_suite().alternate
     train_together(needed_runs(missing(store, cells)), store, device, execution, assets, alternate=alternate)
     todo = missing(store, cells)  # weights trained just now make older records stale
     work = {cell.key: cell.work for cell in todo}
     failed = 0
     form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(total=sum(work.values()), bar_format=form, mininterval=interval_s(), disable=not todo) as bar:
-        records = evaluate_all(todo, store, device, _workers(arguments), execution)
+        records = evaluate_all(todo, store, device, _workers(arguments), execution, assets)
         for done, record in enumerate(records, start=1):
             cell = record.cell
             what = " ".join(str(cell[name]) for name in ("measure", "model", "budget") if cell[name])
