@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import tyro
 
+from bench.assets import Assets
 from bench.errors import BadInputError
 from bench.execution import Execution
 from bench.selection import Selection
@@ -59,6 +60,22 @@ class ExecutionArguments:
         if self.compile and not can_compile(device):
             raise BadInputError("--compile: there is no C++ compiler; install g++, or leave the option out")
         return device, Execution(self.compile, self.grad_checkpointing)
+
+
+@dataclass(frozen=True)
+class AssetArguments:
+    """Where a latent suite's files lie that are not in the repository."""
+
+    prepared: Path = Path("prepared")
+    """Folder of what was made from datasets: latents, reference statistics."""
+    vae: str | None = None
+    """Autoencoder of the latents: an id on the Hugging Face hub or a folder; the usual one by default."""
+    inception_weights: Path | None = None
+    """File with the weights of torch-fidelity's Inception, for nodes without internet; downloaded by default."""
+
+    def assets(self) -> Assets:
+        """The same, for who uses them."""
+        return Assets(self.prepared, self.vae, self.inception_weights)
 
 
 @dataclass(frozen=True)
