@@ -1,4 +1,4 @@
-"""Where the things lie that a latent suite needs and that are not in the repository. No torch."""
+"""Where the things lie that latent suites need and the repository does not hold."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Assets:
-    """Files and folders of the user's.
+    """Folders and files of a latent suite.
 
     Attributes:
-        prepared: folder of what was made from datasets, `<prepared>/<suite>/`: latents, reference statistics.
-        vae: autoencoder of the latents, an id or a folder; None for the usual one.
-        inception_weights: file with the weights of torch-fidelity's Inception; None to have it downloaded.
+        prepared: what `bench/encode_latents.py` and `bench/reference.py` wrote, a folder for each suite.
+        vae: hub id or folder of the autoencoder; None for the one that the latents were encoded with.
+        inception_weights: file with the weights of the Inception features; None for torch-fidelity's download.
     """
 
     prepared: Path = Path("prepared")

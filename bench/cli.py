@@ -64,17 +64,17 @@ class ExecutionArguments:
 
 @dataclass(frozen=True)
 class AssetArguments:
-    """Where a latent suite's files lie that are not in the repository."""
+    """Where the things lie that suites of 256 pixels need and the repository does not hold."""
 
     prepared: Path = Path("prepared")
-    """Folder of what was made from datasets: latents, reference statistics."""
+    """What bench/encode_latents.py and bench/reference.py wrote: a folder for each suite."""
     vae: str | None = None
-    """Autoencoder of the latents: an id on the Hugging Face hub or a folder; the usual one by default."""
+    """Hub id or folder of the autoencoder; by default where the latents were encoded with it."""
     inception_weights: Path | None = None
-    """File with the weights of torch-fidelity's Inception, for nodes without internet; downloaded by default."""
+    """File with the weights of the Inception features; by default torch-fidelity's download."""
 
     def assets(self) -> Assets:
-        """The same, for who uses them."""
+        """The same as what the harness takes."""
         return Assets(self.prepared, self.vae, self.inception_weights)
 
 

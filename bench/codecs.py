@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from bench.assets import Assets
+from bench.cells import TrainingRun
 from bench.data import is_latent
+from bench.data.latents import MANIFEST, read_manifest
+from bench.encode_latents import VAE
 from bench.errors import BadInputError
 from models.autoencoder import LatentAutoencoder, PixelAutoencoder
-
-USUAL_VAE = "stabilityai/sd-vae-ft-ema"  # on the Hugging Face hub; DiT was trained in its latents
 
 
 class Codec(Protocol):
@@ -20,14 +21,30 @@ class Codec(Protocol):
         """(batch, channels, size, size) -> images, uint8 (batch, channels, pixels, pixels)."""
 
 
-def load_codec(dataset: str, assets: Assets, device: torch.device) -> Codec:
-    """The codec of a dataset's samples, on a device. BadInputError if its autoencoder cannot be had."""
-    if not is_latent(dataset):
+def load_codec(run: TrainingRun, assets: Assets, device: torch.device) -> Codec:
+    """The codec of a run's samples, on a device.
+
+    In a latent suite it is the autoencoder that `assets` names, else the one that the latents were encoded with. Where
+    the latents are not there, that is taken to be the usual one.
+
+    Raises:
+        BadInputError: it cannot be loaded, or is not the one that the latents were encoded with.
+    """
+    if not is_latent(run.dataset):
         return PixelAutoencoder()
-    name = assets.vae or USUAL_VAE
+    latents = assets.prepared / run.suite / "latents"
+    encoded_with = read_manifest(latents)["vae"] if (latents / MANIFEST).exists() else None
+    name = assets.vae or (encoded_with["source"] if encoded_with else VAE)
     try:
-        return LatentAutoencoder.load(name, device)
+        autoencoder = LatentAutoencoder.load(name, device)
     except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
         raise BadInputError(
-            f"--vae {name}: {error}; name a folder with an AutoencoderKL, or an id on the hub"
+            f"--vae {name}: cannot be loaded ({reason}); give a folder with an AutoencoderKL, or an id of the hub"
         ) from error
+    if encoded_with is not None and encoded_with["digest"] != autoencoder.digest:
+        raise BadInputError(
+            f"--vae {name}: digest {autoencoder.digest}, the latents in {latents} were encoded with "
+            f"{encoded_with['digest']} ({encoded_with['source']}): give that one"
+        )
+    return autoencoder

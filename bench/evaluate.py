@@ -109,7 +109,7 @@ class Evaluator:
         self._store, self._device, self._workers, self._execution = store, device, workers, execution
         self._assets = assets
         self._meters: dict[tuple[str, ...], QualityMeter] = {}
-        self._codecs: dict[str, Codec] = {}
+        self._codecs: dict[tuple[str, str], Codec] = {}
         self._generator = Generator(store, device, execution)
 
     def evaluate(self, cell: AnyCell) -> Record:
@@ -264,7 +264,7 @@ class Evaluator:
         return self._meters[key]
 
     def _codec(self, cell: Cell) -> Codec:
-        dataset = cell.run.dataset
-        if dataset not in self._codecs:
-            self._codecs[dataset] = load_codec(dataset, self._assets, self._device)
-        return self._codecs[dataset]
+        key = cell.run.suite, cell.run.dataset
+        if key not in self._codecs:
+            self._codecs[key] = load_codec(cell.run, self._assets, self._device)
+        return self._codecs[key]

@@ -108,6 +108,10 @@ def load_statistics(path: Path) -> tuple[ReferenceStatistics, Reference]:
 
 def reference_of(protocol: Protocol, prepared: Path, suite: str, extractor: Extractor) -> ReferenceStatistics:
     """The statistics that a protocol names, of the extractor's features. BadInputError if they are not there."""
+    if not protocol.reference_digest:
+        raise BadInputError(
+            f"suite {suite} has no reference statistics: make them by bench/reference.py --suite {suite}"
+        )
     path = statistics_path(prepared / suite, protocol.reference_digest)
     statistics, reference = load_statistics(path)
     for what, wanted, found, where in (
