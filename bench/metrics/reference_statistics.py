@@ -76,8 +76,8 @@ def save_statistics(path: Path, statistics: ReferenceStatistics, reference: Refe
         "sigma": torch.from_numpy(statistics.sigma),
         "features": statistics.features,
     }
-    metadata = {"reference": json.dumps(asdict(reference)), "fingerprint": fingerprint}
-    content = save(tensors, metadata)
+    identity = {"reference": asdict(reference), "fingerprint": fingerprint}
+    content = save(tensors, {"identity": json.dumps(identity)})  # in one piece: the order of pieces varies
     write_whole(path, lambda file: file.write(content))
 
 
@@ -85,8 +85,8 @@ def read_identity(path: Path) -> tuple[Reference, str]:
     """Whose statistics a file has, and the dataset's fingerprint. BadInputError if it is damaged."""
     try:
         with safe_open(path, "np") as file:
-            metadata = file.metadata()
-        return Reference(**json.loads(metadata["reference"])), metadata["fingerprint"]
+            identity = json.loads(file.metadata()["identity"])
+        return Reference(**identity["reference"]), identity["fingerprint"]
     except Exception as error:
         raise _damaged(path, error) from error
 
