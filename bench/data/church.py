@@ -46,7 +46,7 @@ class Church:
         except lmdb.Error as error:
             raise OSError(f"damaged in the lmdb ({error})") from error
         if encoded is None:
-            raise KeyError(f"key {self.name(index)} is no longer in the lmdb")
+            raise FileNotFoundError("no longer in the lmdb")
         return encoded
 
 
