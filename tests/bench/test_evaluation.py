@@ -20,7 +20,7 @@ from bench.metrics.extractor_weights import weights_path
 from bench.metrics.fid import FEATURE_BATCH, QualityMeter
 from bench.selection import Selection
 from bench.store import missing
-from bench.trainer import train_together
+from bench.turns import train_together
 from bench.workers import evaluate_all
 from models.blocks import DiTBlock
 

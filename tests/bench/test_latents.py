@@ -1,6 +1,7 @@
 import json
 import os
 import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -156,6 +157,7 @@ def test_a_resumed_draw_is_the_same_and_others_are_not(random_folder):
     assert not torch.equal(batch.noise, resumed.draw(0, 4, 16).noise)
     assert first.digest == Latents.open(random_folder, verify=False).digest
     assert first.autoencoder_digest == "made up"
+    assert first.identity == {"data": first.digest, "vae": "made up"}
 
 
 def test_x0_is_the_scaled_latent_of_the_drawn_image_or_its_mirror_image(folder):
@@ -193,7 +195,7 @@ def test_labels_are_dropped_to_the_null_label(random_folder):
 class Recorded:
     """A source that keeps account of what is drawn, and by which thread."""
 
-    digest = "0123"
+    identity: ClassVar = {"data": "0123"}
 
     def __init__(self, source, fails_at=None):
         self.source, self.drawn, self.fails_at = source, [], fails_at
@@ -209,7 +211,7 @@ def test_prefetched_batches_are_the_same_and_drawn_beforehand(random_folder):
     source = latent_source(random_folder)
     recorded = Recorded(source)
     prefetched = Prefetched(recorded)
-    assert prefetched.digest == "0123"
+    assert prefetched.identity == {"data": "0123"}
     parts = (range(0, 8), range(8, 16))
     for step in range(5):  # two micro-batches a step
         for part in parts:

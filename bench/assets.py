@@ -1,0 +1,19 @@
+"""Where the things lie that latent suites need and the repository does not hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Assets:
+    """Folders and files of a latent suite.
+
+    Attributes:
+        prepared: what `bench/encode_latents.py` and `bench/reference.py` wrote, a folder for each suite.
+        vae: hub id or folder of the autoencoder; None for the one that the latents were encoded with.
+        inception_weights: file with the weights of the Inception features; None for torch-fidelity's download.
+    """
+
+    prepared: Path = Path("prepared")
+    vae: str | None = None
+    inception_weights: Path | None = None
