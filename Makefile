@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test test-all lint format figures bench clean
+.PHONY: install demo test test-slurm test-all lint format figures bench clean
 
 install: .venv/installed
 
@@ -19,6 +19,9 @@ figures: install
 
 test: install
 	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm"
+
+test-slurm: install  ## starts a one-node Slurm of its own; needs root, slurm-wlm and munge
+	$(BIN)/python -m pytest -m slurm
 
 test-all: install
 	$(BIN)/python -m pytest -m "not gpu"

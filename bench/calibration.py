@@ -7,6 +7,7 @@ from bench.accounts import Account, Prices
 from bench.cells import Cell
 from bench.errors import BadInputError
 from bench.measurements import AnyCell, calibration
+from bench.references import read_reference
 from bench.selection import Selection
 from bench.store import Store
 from bench.suites import Suite
@@ -29,9 +30,9 @@ def kept_prices(store: Store, suite: Suite) -> Prices | None:
         ) from error
 
 
-def priced(selection: Selection, store: Store, suite: Suite) -> Selection:
-    """The selection with the suite's prices, if it is calibrated."""
-    return replace(selection, prices=kept_prices(store, suite))
+def resolved(selection: Selection, store: Store, suite: Suite) -> Selection:
+    """The selection with what the results folder knows: prices, if calibrated, and the reference, if one was made."""
+    return replace(selection, prices=kept_prices(store, suite), reference=read_reference(store.root))
 
 
 def needs_prices(selection: Selection, grid: str) -> bool:

@@ -30,7 +30,7 @@ class TrainingArguments:
     """Which training runs of a suite, and where their results lie."""
 
     suite: str = "digits"
-    """What is compared on what: digits."""
+    """What is compared on what: digits, imagenet, celebahq, ffhq or church."""
     models: tuple[str, ...] = MODELS
     """Which of the twins."""
     train_seconds: float | None = None
@@ -51,15 +51,35 @@ class ExecutionArguments:
     """Compile blocks and iterations first; off the training clock, and not counted as sampling."""
     grad_checkpointing: bool = False
     """Train in less memory and more seconds: recompute blocks and iterations in backward."""
+    micro_batch: int | None = None
+    """Images that a training step takes at once on each device, gradients accumulated; as many as fit by default."""
 
     def chosen(self) -> "tuple[torch.device, Execution]":
         """Device and execution. BadInputError for what is not there."""
         from bench.environment import can_compile, pick_device
 
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise BadInputError(f"--micro-batch {self.micro_batch}: must be 1 or more")
         device = pick_device(self.device)
         if self.compile and not can_compile(device):
             raise BadInputError("--compile: there is no C++ compiler; install g++, or leave the option out")
-        return device, Execution(self.compile, self.grad_checkpointing)
+        return device, Execution(self.compile, self.grad_checkpointing, self.micro_batch)
+
+
+@dataclass(frozen=True)
+class AssetArguments:
+    """Where the things lie that suites of 256 pixels need and the repository does not hold."""
+
+    prepared: Path = Path("prepared")
+    """What bench/encode_latents.py and bench/reference.py wrote: a folder for each suite."""
+    vae: str | None = None
+    """Hub id or folder of the autoencoder; by default where the latents were encoded with it."""
+    inception_weights: Path | None = None
+    """File with the weights of the Inception features; by default torch-fidelity's download."""
+
+    def assets(self) -> Assets:
+        """The same as what the harness takes."""
+        return Assets(self.prepared, self.vae, self.inception_weights)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ VAE = "stabilityai/sd-vae-ft-ema"
 class Arguments:
     """Encode a dataset's images and their mirror images into latents, in shards.
 
-    Any number of processes may run the same command, on any nodes that share the folder: each takes shards that no other
-    one has. What was interrupted goes on with the shards that are not there yet.
+    Any number of processes may run the same command, on any nodes that share the folder: each takes shards that no
+    other one has. What was interrupted goes on with the shards that are not there yet.
     """
 
     suite: str

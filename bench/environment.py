@@ -1,5 +1,6 @@
 """Where a number was measured: commit, versions, device. Part of every record."""
 
+import json
 import os
 import platform
 import shutil
@@ -14,6 +15,7 @@ import torch
 from bench.errors import BadInputError
 from bench.malloc import VARIABLE
 
+SNAPSHOT = Path(__file__).resolve().parent.parent / "snapshot.json"  # where code was copied for a cluster's tasks
 PACKAGES = ("torch", "timm", "torch-fidelity", "diffusers", "safetensors", "numpy", "scikit-learn")
 
 
@@ -58,8 +60,9 @@ def can_compile(device: torch.device) -> bool:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: on a cluster, those of its allocation."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: on a cluster, those of its task, whether or not Slurm binds it to them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))
 
 
 def default_workers(device: torch.device) -> int:
@@ -100,11 +103,18 @@ def _version(package: str) -> str | None:
 
 
 @cache
-def _software() -> dict[str, Any]:
+def commit() -> dict[str, Any]:
+    """Commit of this code, and whether it was changed since; of a snapshot, what it was taken of. None if unknown."""
+    if SNAPSHOT.exists():
+        return json.loads(SNAPSHOT.read_text())
     status = _git("status", "--porcelain", "--", ".", ":!results")
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+@cache
+def _software() -> dict[str, Any]:
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if status is None else bool(status),
+        **commit(),
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.machine()}",
         **{name: _version(name) for name in PACKAGES},

@@ -14,13 +14,16 @@ class Execution:
     Attributes:
         compiled: blocks and iterations are compiled (`models.compiled`).
         grad_checkpointing: training recomputes them in backward instead of keeping what they computed.
+        micro_batch: images that a training step takes at once, gradients accumulated; None for as many as fit.
     """
 
     compiled: bool = False
     grad_checkpointing: bool = False
+    micro_batch: int | None = None
 
     def __str__(self) -> str:
         words = {"compiled": self.compiled, "checkpointing": self.grad_checkpointing}
+        words[f"micro-batch {self.micro_batch}"] = self.micro_batch is not None
         return ", ".join(word for word, chosen in words.items() if chosen)
 
     def on(self, hardware: str) -> str:

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM during training: the step under way is finished, then the trainer saves and stops."""
+"""Requests to stop training: the step under way is finished, then the trainer saves and stops.
+
+Ctrl-C and SIGTERM end it. SIGUSR2 is what a cluster sends some time before a job's time limit: the job is to go on in
+another.
+"""
 
 import signal
 import threading
@@ -6,23 +10,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+NONE, STOP, OUT_OF_TIME = 0, 1, 2
+_MEANING = {signal.SIGINT: STOP, signal.SIGTERM: STOP, signal.SIGUSR2: OUT_OF_TIME}
+
+
+class OutOfTimeError(KeyboardInterrupt):
+    """Training was told that its time is up; everything is saved. To be run again."""
+
 
 class Interrupts:
-    """Whether the process was asked to stop."""
+    """Whether the process was asked to stop, and how: NONE, STOP or OUT_OF_TIME, whichever came first."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.request = NONE
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.request = self.request or _MEANING[signal.Signals(number)]
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, SIGINT and SIGTERM set `requested`; nothing changes outside the main thread."""
+        """Inside, the three signals are noted in `request`; nothing changes outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._note) for number in _MEANING}
         try:
             yield
         finally:

@@ -1,11 +1,13 @@
-"""What is missing and how long it will take, before anything starts. No torch."""
+"""What is missing and how long it will take, before anything starts."""
 
 import statistics
 from collections.abc import Iterable, Sequence
 
 from bench.cells import TrainingRun
 from bench.measurements import AnyCell, Speed
+from bench.needs import assumed_gpu_macs_per_s, needs
 from bench.store import Store
+from bench.suites import Suite
 
 ASSUMED_MACS_PER_S = 25e9  # of one worker at digits size on an AMD EPYC core; used where no record tells better
 
@@ -34,13 +36,14 @@ def duration(seconds: float) -> str:
     """`7 min`, or `45 s` below two minutes, or `3.5 h` from two hours on."""
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
-def plan(store: Store, cells: Sequence[AnyCell], todo: Sequence[AnyCell], workers: int) -> list[str]:
+def plan(suite: Suite, store: Store, cells: Sequence[AnyCell], todo: Sequence[AnyCell], workers: int) -> list[str]:
     """Lines for people: the runs and cells that are missing, each with its estimated time, and the sum.
 
     Args:
+        suite: whose they are.
         store: what is there.
         cells: the whole grid.
         todo: those without a record.
@@ -53,7 +56,7 @@ def plan(store: Store, cells: Sequence[AnyCell], todo: Sequence[AnyCell], worker
         training_s += run.recipe.seconds if known else 0
         lines.append(f"train     {run.description}: {run.budget_text}{'' if known else ', time unknown'}  [{run.name}]")
     measured = measured_macs_per_s(store, cells)
-    rate = measured or ASSUMED_MACS_PER_S
+    rate = measured or (ASSUMED_MACS_PER_S if suite.gpus == 1 else assumed_gpu_macs_per_s())
     for cell in todo:
         seconds = cell.work / rate
         evaluation_s += seconds / workers
@@ -62,7 +65,7 @@ def plan(store: Store, cells: Sequence[AnyCell], todo: Sequence[AnyCell], worker
     source = "as the records here" if measured else "assumed"
     lines.append(
         f"{len(runs)} runs to train, {duration(training_s)}; {len(todo)} of {len(cells)} cells to evaluate, about "
-        f"{duration(evaluation_s)} with {workers} worker(s) at {rate / 1e9:.0f} GMAC/s each ({source}); in all about "
+        f"{duration(evaluation_s)} with {workers} worker(s) at {rate / 1e9:,.0f} GMAC/s each ({source}); in all about "
         f"{duration(training_s + evaluation_s)}"
     )
-    return lines
+    return lines if suite.gpus == 1 else [*lines, *needs(suite, store, runs, todo, rate)]

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from bench.calibration import calibrate, check_hardware, needs_prices, priced, summary
-from bench.cli import CellArguments, ExecutionArguments, parse, run
+from bench.calibration import calibrate, check_hardware, needs_prices, resolved, summary
+from bench.cli import AssetArguments, CellArguments, ExecutionArguments, parse, run
+from bench.data import DIGESTS
 from bench.errors import BadInputError
 from bench.grids import GPU_GRIDS, get_cells
 from bench.malloc import restart_with_tuned_malloc
@@ -23,7 +24,7 @@ from bench.suites import Suite, get_suite
 
 
 @dataclass(frozen=True)
-class Arguments(ExecutionArguments, CellArguments):
+class Arguments(AssetArguments, ExecutionArguments, CellArguments):
     """Evaluate a grid: train what is missing for equal seconds, then sample and measure every cell without a record.
 
     Run it again to go on where it stopped; cells that are done are not evaluated again.
@@ -59,9 +60,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     todo = missing(store, cells)
     if arguments.plan:
-        print("\n".join(plan(store, cells, todo, _workers(arguments))))
+        print("\n".join(plan(suite, store, cells, todo, _workers(arguments))))
         if needs_prices(selection, arguments.grid) and selection.prices is None:
             print("seconds are not calibrated: the cells that follow from them come on top")
+        if suite.dataset not in DIGESTS and selection.reference is None:
+            print("there is no reference yet (bench/reference.py): the cells get other keys when there is one")
         return 0
     store.check_writable()
     failed = 0
@@ -87,7 +90,7 @@ def _check_device(arguments: Arguments) -> None:
 
 def _calibrated(arguments: Arguments, suite: Suite, store: Store) -> Selection:
     """What is selected, with prices; they are measured now if cells that are to be evaluated follow from them."""
-    selection = priced(arguments.selection(), store, suite)
+    selection = resolved(arguments.selection(), store, suite)
     here = not (arguments.list_cells or arguments.plan)
     if here and selection.prices is None and needs_prices(selection, arguments.grid):
         get_cells(arguments.grid, suite, replace(selection, account="macs"))  # bad input comes first
@@ -133,11 +136,12 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
     from tqdm import tqdm
 
-    from bench.trainer import train_together
+    from bench.turns import train_together
     from bench.workers import evaluate_all
 
     device, execution = arguments.chosen()
-    train_together(needed_runs(missing(store, cells)), store, device, execution)
+    assets, alternate = arguments.assets(), get_suite(arguments.suite).alternate
+    train_together(needed_runs(missing(store, cells)), store, device, execution, assets, alternate=alternate)
     todo = missing(store, cells)  # weights trained just now make older records stale
     work = {cell.key: cell.work for cell in todo}
     failed = 0

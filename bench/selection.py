@@ -8,6 +8,7 @@ from bench.cells import Protocol, TrainingRun
 from bench.data import DIGESTS
 from bench.errors import BadInputError
 from bench.metrics.extractor_weights import extractor_digest
+from bench.references import Reference
 from bench.suites import MODELS, Suite
 
 
@@ -15,7 +16,8 @@ from bench.suites import MODELS, Suite
 class Selection:
     """Which part of a grid, and what of the suite to override. None keeps the suite's or the grid's own.
 
-    `account` says what a budget is counted in; `prices` are what seconds are calibrated by, None if they are not.
+    `account` says what a budget is counted in. What the results folder knows (`bench.calibration.resolved`) are `prices`,
+    which seconds are calibrated by, and `reference`, which a latent suite is compared with; None where it knows none.
     """
 
     budgets: tuple[int, ...] | None = None
@@ -26,6 +28,7 @@ class Selection:
     train_steps: int | None = None
     account: str = "blocks"
     prices: Prices | None = None
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("--budget", self.budgets), ("--models", self.models), ("--seeds", self.seeds)):
@@ -72,6 +75,8 @@ def ablation_run(
     Where nothing differs from the suite's own twin it is that twin, with a training seed for each replicate.
     """
     own = training_run(suite, "fpdm", selection, seed)
+    if suite.ablation_seconds is not None and selection.train_seconds is None:
+        recipe["seconds"] = suite.ablation_seconds
     changed = replace(own, config=replace(own.config, **(config or {})), recipe=replace(own.recipe, **recipe))
     return own if changed == own else replace(changed, seed=replicates(suite, selection)[0])
 
@@ -85,12 +90,17 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
     """The suite's protocol at the selection's sample count."""
     recipe = suite.evaluation
     samples = recipe.samples if selection.samples is None else selection.samples
+    if suite.dataset in DIGESTS:
+        digests = extractor_digest(recipe.extractor), DIGESTS[suite.dataset]
+    else:
+        known = selection.reference
+        digests = ("", "") if known is None else (known.extractor_digest, known.digest)
     return Protocol(
         samples=samples,
         batch_size=min(recipe.batch_size, samples),
         extractor=recipe.extractor,
-        extractor_digest=extractor_digest(recipe.extractor),
-        reference_digest=DIGESTS[suite.dataset],
+        extractor_digest=digests[0],
+        reference_digest=digests[1],
         kid_subsets=recipe.kid_subsets,
         kid_subset_size=min(recipe.kid_subset_size, samples),
         precision=recipe.precision,

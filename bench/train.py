@@ -1,25 +1,31 @@
 """Train a suite's models for equal seconds: python bench/train.py --suite digits --models fpdm"""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bench.cli import ExecutionArguments, TrainingArguments, parse, run
+from bench.cells import TrainingRun
+from bench.cli import AssetArguments, ExecutionArguments, TrainingArguments, parse, run
 from bench.malloc import restart_with_tuned_malloc
 from bench.selection import Selection, training_run
 from bench.store import Store
 from bench.suites import get_suite
 
+if TYPE_CHECKING:
+    from bench.interrupts import Interrupts
+
 
 @dataclass(frozen=True)
-class Arguments(ExecutionArguments, TrainingArguments):
+class Arguments(AssetArguments, ExecutionArguments, TrainingArguments):
     """Train a suite's models, each for the same seconds of training clock. Goes on where an earlier run stopped."""
 
     seed: int = 0
     """Of initialisation, data order, noise and unrolling."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+def main(argv: list[str] | None = None, interrupts: "Interrupts | None" = None) -> int:
+    """The command line; returns the exit status. Several ranks (torchrun, Slurm) train together."""
     arguments = parse(Arguments, argv)
     suite = get_suite(arguments.suite)
     selection = Selection(
@@ -29,16 +35,24 @@ def main(argv: list[str] | None = None) -> int:
     store.check_writable()
     runs = [training_run(suite, model, selection, arguments.seed) for model in arguments.models]
 
-    from bench.trainer import train_together
+    from bench.ranks import joined
+    from bench.turns import train_together
 
-    train_together(runs, store, *arguments.chosen())
+    device, execution = arguments.chosen()
+    with joined(device) as (ranks, device):
+        train_together(runs, store, device, execution, arguments.assets(), ranks, interrupts, suite.alternate)
+        if ranks.first:
+            _report(runs, store)
+    return 0
+
+
+def _report(runs: Sequence[TrainingRun], store: Store) -> None:
     for training in runs:
         if (summary := store.read_training(training)) is not None:
             print(
                 f"{training.name}: {summary['status']}, {summary['step']} steps in {summary['elapsed_s']:.1f} s -> "
                 f"{store.checkpoint_folder(training)}"
             )
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Equal-wall-clock training. A `Trainer` trains one network; `train_together` gives twins their seconds in turns.
+"""Training of one network against the clock, by one process or several ranks that act as one.
 
 On the clock: data, forward, backward, optimizer, EMA. Off it: start-up, warm-up, checkpoints.
 """
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -15,33 +14,19 @@ from tqdm import tqdm
 from bench import checkpoint
 from bench.cells import TrainingRun
 from bench.clock import TrainingClock
-from bench.data import load_dataset
-from bench.data.batches import BatchSource
-from bench.environment import describe, hardware_name, precisions
+from bench.data.batches import Source
+from bench.environment import describe, hardware_name
 from bench.errors import BadInputError
 from bench.execution import EAGER, Execution
-from bench.interrupts import Interrupts
+from bench.gradients import Gradients
+from bench.interrupts import NONE, Interrupts
 from bench.metrics_log import MetricsLog
-from bench.precision import autocast
-from bench.progress import interval_s
+from bench.ranks import ALONE, Ranks
 from bench.store import Store, write_json
-from models.autoencoder import PixelAutoencoder
-from models.compiled import compile_regions
-from models.objective import Loss, diffusion_loss
 from models.randomness import key
-from models.schedule import linear_schedule
-from models.timesteps import TIMESTEPS
-from models.unroll import Unroll, make_policy
 from models.zoo import build
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-def amp_precision(device: torch.device) -> str:
-    """Mixed precision by device: bf16 where the GPU has it (Ampere and later), fp16 on older ones, fp32 on a CPU."""
-    if device.type != "cuda":
-        return "fp32"
-    return "bf16" if "bf16" in precisions(device) else "fp16"
 
 
 class Trainer:
@@ -53,19 +38,25 @@ class Trainer:
         device: where to train.
         data: its dataset, encoded.
         execution: how the network is run.
+        ranks: the processes that share each batch. Rank 0 has the average and the clock that counts, and writes.
     """
 
     def __init__(
-        self, run: TrainingRun, store: Store, device: torch.device, data: BatchSource, execution: Execution = EAGER
+        self,
+        run: TrainingRun,
+        store: Store,
+        device: torch.device,
+        data: Source,
+        execution: Execution = EAGER,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.run, self.device, self._store, self._data = run, device, store, data
+        self.run, self.device, self.ranks, self._store, self._data = run, device, ranks, store, data
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(run.seed, "initialization", *map(ord, run.model)))
             self.model = build(run.config)
         self.model.to(device).train()
-        self.model.set_grad_checkpointing(execution.grad_checkpointing)
-        if execution.compiled:
-            compile_regions(self.model)
+        self._gradients = Gradients(run, self.model, device, data, execution, ranks)
+        self._scaler = self._gradients.scaler
         recipe = run.recipe
         self._parameters = list(self.model.parameters())
         self._optimizer = torch.optim.AdamW(
@@ -75,19 +66,18 @@ class Trainer:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self._ema = [p.detach().clone() for p in self._parameters]
-        self._policy = make_policy(recipe.unroll, recipe.n_max, recipe.m_max)
-        self._schedule = linear_schedule(TIMESTEPS)
-        self._amp = amp_precision(device)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp == "fp16")
+        self._ema = [p.detach().clone() for p in self._parameters] if ranks.first else []
         self.clock = TrainingClock(device)
-        self.step, self.status = 0, "training"
+        self.elapsed_s = 0.0  # by the clock of rank 0, as of the last step
+        self.step, self.status, self.request = 0, "training", NONE
         self._off_clock_s = {"warm_up": 0.0, "checkpoints": 0.0}
         self._log = MetricsLog(store.metrics_log_path(run))
-        self._hardware, self._execution = execution.on(hardware_name(device)), execution
-        if (found := checkpoint.load(store.checkpoint_folder(run), run)) is not None:
-            self._restore(found[0])
-            if self.finished:
+        hardware = hardware_name(device) if ranks.world == 1 else f"{ranks.world} x {hardware_name(device)}"
+        self._hardware, self._execution = execution.on(hardware), execution
+        found = checkpoint.load(store.checkpoint_folder(run), run) if ranks.first else None
+        if ranks.tell(found is not None):
+            self._restore(None if found is None else found[0])
+            if self.finished and found is not None:
                 self._summarize(found[1])
 
     @property
@@ -97,22 +87,31 @@ class Trainer:
     @property
     def progress(self) -> float:
         """How much of the budget is spent, in its unit (seconds or steps)."""
-        return self.clock.read() if self.run.steps is None else self.step
+        return self.elapsed_s if self.run.steps is None else self.step
 
     @property
     def budget(self) -> float:
         return self.run.recipe.seconds if self.run.steps is None else self.run.steps
 
     def train_slice(self, seconds: float, bar: tqdm, interrupts: Interrupts) -> None:
-        """Train until slice or budget end (at the first step that crosses it), the run diverges or is interrupted."""
-        start = self.clock.read()
+        """Train until slice or budget end (at the first step that crosses it), the run diverges or is interrupted.
+
+        All ranks end at the same step. `request` is what any of them was asked for.
+        """
+        start = self.elapsed_s
         with self.clock.running():
-            while not (self.finished or interrupts.requested) and self.clock.read() - start < seconds:
+            while not self.finished and self.request == NONE and self.elapsed_s - start < seconds:
                 self._train_step()
+                self._agree(interrupts)
                 self._show(bar)
 
     def save(self) -> None:
         """Write the checkpoint and, when the run has ended, its summary. Off the clock."""
+        if self.ranks.first:
+            self._write()
+        self.ranks.wait()
+
+    def _write(self) -> None:
         started = time.perf_counter()
         count = next((int(state.get("step", 0)) for state in self._optimizer.state.values()), 0)
         names = [name for name, _ in self.model.named_parameters()]
@@ -131,10 +130,11 @@ class Trainer:
                 ema=dict(zip(names, self._ema, strict=True)) | kept,
                 state=state,
                 step=self.step,
-                elapsed_s=self.clock.read(),
+                elapsed_s=self.elapsed_s,
                 status=self.status,
                 hardware=self._hardware,
                 extra={
+                    **self._data.identity,
                     "optimizer_steps": count,
                     "scaler": self._scaler.state_dict(),
                     "log": self._log.open_window,
@@ -147,32 +147,17 @@ class Trainer:
             self._summarize(digest)
 
     def warm_up(self) -> None:
-        """Forward and backward whose results are dropped: lazy initialisation happens off the clock, compilation too.
-
-        The draws of the two are those that differ in what is compiled.
-        """
+        """A step whose gradients are dropped, off the clock (`Gradients.warm_up`)."""
         started = time.perf_counter()
-        for unroll in (Unroll(0, 1), Unroll(2, 2)) if self._execution.compiled else (None,):
-            self._scaler.scale(self._loss(unroll).total.mean()).backward()
-        self._optimizer.zero_grad()
+        self._gradients.warm_up()
         self._off_clock_s["warm_up"] += time.perf_counter() - started
 
-    def _loss(self, unroll: Unroll | None = None) -> Loss:
-        recipe = self.run.recipe
-        batch = self._data.draw(self.run.seed, self.step, recipe.batch_size)
-        x0, noise, t, y = (v.to(self.device, non_blocking=True) for v in (batch.x0, batch.noise, batch.t, batch.y))
-        x = self._schedule.add_noise(x0, noise, t)
-        with autocast(self.device, self._amp):
-            prediction, _ = self.model.predict(x, t, y, unroll or self._policy.draw(self.run.seed, self.step))
-        return diffusion_loss(self._schedule, prediction, x0, x, noise, t)
-
     def _train_step(self) -> None:
-        loss = self._loss()
-        total, mse, vb = (part.mean() for part in (loss.total, loss.mse, loss.vb))
-        self._scaler.scale(total).backward()
+        losses = self._gradients.compute(self.step)
         self._scaler.unscale_(self._optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.run.recipe.clip_norm)
-        values = torch.stack([total.detach(), mse.detach(), vb.detach(), norm]).tolist()
+        rows = self.ranks.gather(torch.cat((losses, norm.reshape(1))).tolist())
+        values = [math.fsum(column) / len(rows) for column in zip(*rows, strict=True)]
         # The scaler skips a step whose fp16 gradients overflow; anything else that is not finite ends the run.
         if not math.isfinite(values[0]) or not (math.isfinite(values[3]) or self._scaler.is_enabled()):
             self.status = "diverged"
@@ -180,17 +165,23 @@ class Trainer:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad()
-        decay = min(self.run.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        get_ema_multi_avg_fn(decay)(self._ema, self._parameters, self.step)
+        if self.ranks.first:
+            decay = min(self.run.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+            get_ema_multi_avg_fn(decay)(self._ema, self._parameters, self.step)
         self.step += 1
-        self._log.add(self.step, self.clock.read(), *values)
-        if self.progress >= self.budget:
+        self.elapsed_s = self.clock.read()
+        self._log.add(self.step, self.elapsed_s, *values)
+
+    def _agree(self, interrupts: Interrupts) -> None:
+        """All ranks see the clock of rank 0, and end when the budget is spent or one of them was asked to stop."""
+        rows = self.ranks.gather([self.clock.read(), interrupts.request])
+        self.elapsed_s, self.request = rows[0][0], int(max(row[1] for row in rows))
+        if self.status == "training" and self.progress >= self.budget:
             self.status = "done"
 
     def _show(self, bar: tqdm) -> None:
         bar.n = min(self.progress, self.budget)
-        elapsed = self.clock.read()
-        rate = self.step / elapsed if elapsed > 0 else 0.0
+        rate = self.step / self.elapsed_s if self.elapsed_s > 0 else 0.0
         left = self.budget - self.progress
         left_s = left if self.run.steps is None else left / max(rate, 1e-9)
         bar.set_postfix_str(
@@ -198,26 +189,52 @@ class Trainer:
         )
         bar.update(0)
 
-    def _restore(self, saved: checkpoint.Checkpoint) -> None:
+    def _restore(self, saved: checkpoint.Checkpoint | None) -> None:
+        """Go on from a checkpoint, which rank 0 has read."""
+        if saved is not None:
+            self._check(saved)
+            self._fill(saved)
+        values: dict[str, Any] = (
+            {} if saved is None else {name: getattr(saved, name) for name in ("step", "status", "elapsed_s", "extra")}
+        )
+        values = self.ranks.tell(values)
+        extra = values["extra"]
+        self.ranks.broadcast([p.data for p in self._parameters])
+        if count := int(extra["optimizer_steps"]):
+            for p in self._parameters:
+                state = self._optimizer.state[p]
+                state["step"] = torch.tensor(float(count), device=p.device)
+                for moment in _MOMENTS:
+                    state.setdefault(moment, torch.zeros_like(p))
+                self.ranks.broadcast([state[moment] for moment in _MOMENTS])
+        self._scaler.load_state_dict(extra["scaler"])
+        self.step, self.status, self.elapsed_s = values["step"], values["status"], values["elapsed_s"]
+        self.clock = TrainingClock(self.device, self.elapsed_s)
+        if self.ranks.first:
+            self._log.resume(self.step, extra["log"])
+        self._off_clock_s = dict(extra["off_clock_s"])
+
+    def _check(self, saved: checkpoint.Checkpoint) -> None:
         if saved.hardware != self._hardware and saved.status == "training":
             raise BadInputError(
                 f"{self.run.name} was trained for {saved.elapsed_s:.0f} s on {saved.hardware}, not {self._hardware}: "
                 "their seconds do not add up; go on there, or choose another --results"
             )
-        named = list(self.model.named_parameters())
+        for name, digest in self._data.identity.items():
+            if (known := saved.extra.get(name, digest)) != digest:
+                raise BadInputError(
+                    f"{self.run.name} was trained on other data: {name} {known[:12]}, now {digest[:12]}; go on with "
+                    "those, or choose another --results"
+                )
+
+    def _fill(self, saved: checkpoint.Checkpoint) -> None:
         with torch.no_grad():
-            for (name, p), average in zip(named, self._ema, strict=True):
+            for (name, p), average in zip(self.model.named_parameters(), self._ema, strict=True):
                 p.copy_(saved.state[f"model.{name}"])
                 average.copy_(saved.ema[name])
-                if f"{_MOMENTS[0]}.{name}" in saved.state:
-                    moments = {m: saved.state[f"{m}.{name}"].to(p.device) for m in _MOMENTS}
-                    count = torch.tensor(float(saved.extra["optimizer_steps"]), device=p.device)
-                    self._optimizer.state[p] = {"step": count, **moments}
-        self._scaler.load_state_dict(saved.extra["scaler"])
-        self.step, self.status = saved.step, saved.status
-        self.clock = TrainingClock(self.device, saved.elapsed_s)
-        self._log.resume(saved.step, saved.extra["log"])
-        self._off_clock_s = dict(saved.extra["off_clock_s"])
+                for moment in _MOMENTS:
+                    if f"{moment}.{name}" in saved.state:
+                        self._optimizer.state[p][moment] = saved.state[f"{moment}.{name}"].to(p.device)
 
     def _summarize(self, digest: str) -> None:
         """Write the run's summary, unless the one that is there is of these weights."""
@@ -229,67 +246,14 @@ class Trainer:
             "status": self.status,
             "digest": digest,
             "step": self.step,
-            "elapsed_s": round(self.clock.read(), 3),
+            "elapsed_s": round(self.elapsed_s, 3),
             "off_clock_s": {name: round(seconds, 3) for name, seconds in self._off_clock_s.items()},
             "loss": self._log.recent if math.isfinite(self._log.recent) else None,
             "run": self.run.identity(),
             "environment": describe(self.device),
             "execution": str(self._execution),
+            "ranks": self.ranks.world,
+            "micro_batch": self._gradients.micro_batch,
+            **self._data.identity,
         }
         write_json(self._store.training_path(self.run), summary)
-
-
-def train_together(
-    runs: Sequence[TrainingRun], store: Store, device: torch.device, execution: Execution = EAGER
-) -> None:
-    """Train runs of one suite, each for its own budget, in alternating slices: fair where a machine's speed drifts.
-
-    Goes on from checkpoints; writes one after every slice, and when interrupted, after the step under way.
-
-    Raises:
-        BadInputError: a checkpoint is unusable, of other hardware, or being trained by another process.
-        KeyboardInterrupt: SIGINT or SIGTERM came; everything is saved.
-    """
-    if not runs:
-        return
-    data = load_dataset(runs[0].dataset)
-    config, recipe = runs[0].config, runs[0].recipe
-    x0 = PixelAutoencoder().encode(data.images)
-    source = BatchSource(x0, data.labels, config.num_classes, recipe.class_dropout, TIMESTEPS)
-    with ExitStack() as locks:
-        for run in runs:
-            locks.enter_context(checkpoint.exclusive(store.checkpoint_folder(run)))
-        trainers = [Trainer(run, store, device, source, execution) for run in runs]
-        _take_turns([trainer for trainer in trainers if not trainer.finished])
-
-
-def _take_turns(unfinished: Sequence[Trainer]) -> None:
-    if not unfinished:
-        return
-    unit = "s" if unfinished[0].run.steps is None else "step"
-    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"
-    bars = [
-        tqdm(
-            desc=f"train {t.run.description}",
-            total=t.budget,
-            unit=unit,
-            bar_format=form,
-            position=i,
-            mininterval=interval_s(),
-        )
-        for i, t in enumerate(unfinished)
-    ]
-    interrupts = Interrupts()
-    with ExitStack() as stack:
-        for bar in bars:
-            stack.enter_context(bar)
-        stack.enter_context(interrupts.deferred())
-        for trainer in unfinished:
-            trainer.warm_up()
-        while any(not trainer.finished for trainer in unfinished) and not interrupts.requested:
-            for trainer, bar in zip(unfinished, bars, strict=True):
-                if not trainer.finished:
-                    trainer.train_slice(trainer.run.recipe.slice_s, bar, interrupts)
-                    trainer.save()
-    if interrupts.requested:
-        raise KeyboardInterrupt

@@ -48,7 +48,7 @@ class LatentAutoencoder:
     """
 
     def __init__(self, vae: Any, device: torch.device) -> None:
-        self._vae = vae.to(device=device, dtype=torch.float32).eval().requires_grad_(False)
+        self._vae = vae.to(device).eval().requires_grad_(False)
         self._device = device
         self.channels: int = vae.config["latent_channels"]
         self.scaling_factor = float(vae.config["scaling_factor"])

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.accounts import Account
-from bench.calibration import priced
+from bench.calibration import resolved
 from bench.cells import CELL_COLUMNS, Cell
 from bench.errors import BadInputError
 from bench.grids import get_cells
@@ -209,7 +209,7 @@ def beside(evidence: Evidence, suite: str, grid: str) -> Evidence:
     Without cells where the account is seconds and the other suite is not calibrated.
     """
     store = Store(evidence.store.root.parent, suite)
-    selection = priced(Selection(account=evidence.account.name), store, get_suite(suite))
+    selection = resolved(Selection(account=evidence.account.name), store, get_suite(suite))
     counted = selection.account != "seconds" or selection.prices is not None
     cells = get_cells(grid, get_suite(suite), selection) if counted else []
     return Evidence(suite, grid, cells, store, "", selection=selection)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import paper_figures
-from bench.calibration import priced
+from bench.calibration import resolved
 from bench.cli import CellArguments, parse, run
 from bench.grids import GPU_GRIDS, NoCellsError, get_cells
 from bench.store import Store, write_json
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(Arguments, argv)
     suite = get_suite(arguments.suite)
     store = Store(arguments.results, suite.name)
-    selection = priced(arguments.selection(), store, suite)
+    selection = resolved(arguments.selection(), store, suite)
     modules = drawables()
     wanted = list(dict.fromkeys(module.GRID for module in modules)) if arguments.grid == "all" else [arguments.grid]
     environments = []

@@ -25,17 +25,6 @@ class Batch:
     y: Tensor
 
 
-class DrawsBatches(Protocol):
-    """What trainers take batches from."""
-
-    @property
-    def digest(self) -> str:
-        """Of the dataset."""
-
-    def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
-        """The batch of a step, or of its positions 0..batch_size - 1 those of `part`."""
-
-
 @lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=generator(seed, "order", epoch))
@@ -47,6 +36,15 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> Tensor:
     epochs = position // count
     drawn = [_permutation(seed, int(e), count)[position[epochs == e] % count] for e in epochs.unique()]
     return torch.cat(drawn)
+
+
+class Source(Protocol):
+    """Draws batches; `identity` names the data by digests."""
+
+    identity: dict[str, str]
+
+    def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
+        """Positions `part` (by default all) of the batch of a step."""
 
 
 def positions(part: range | None, batch_size: int) -> slice:
@@ -74,7 +72,7 @@ class BatchSource:
         num_classes: also the null label's index.
         class_dropout: probability of the null label.
         timesteps: of the forward process.
-        digest: of the dataset.
+        digest: of the images, if they are to be told from others.
     """
 
     def __init__(
@@ -83,9 +81,10 @@ class BatchSource:
         self._x0, self._labels = x0, labels
         self._num_classes, self._class_dropout, self._timesteps = num_classes, class_dropout, timesteps
         self.digest = digest
+        self.identity = {"data": digest} if digest else {}
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
-        """The batch of a step, or a part of it."""
+        """Positions `part` (by default all) of the batch of a step. All of it is drawn: it is small."""
         chosen = positions(part, batch_size)
         indices = batch_indices(seed, step, batch_size, len(self._x0))
         rng = generator(seed, "batch", step)
@@ -101,14 +100,11 @@ class Prefetched:
     Which batches come does not change. A part that was not foreseen is drawn when it is asked for.
     """
 
-    def __init__(self, source: DrawsBatches) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
+        self.identity = source.identity
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._pending: dict[tuple[int, int, int, range | None], Future[Batch]] = {}
-
-    @property
-    def digest(self) -> str:
-        return self._source.digest
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
         """The batch of a step, or a part of it; the same part of the next step is drawn from now on."""

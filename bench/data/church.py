@@ -1,7 +1,5 @@
 """LSUN's churches: an lmdb with an encoded image under each key, in the order of the keys. No classes."""
 
-import os
-from functools import cache
 from pathlib import Path
 
 import lmdb
@@ -26,8 +24,8 @@ class Church:
             raise BadInputError(f"{path}: no LSUN churches there; expected the folder {FOLDER} with data.mdb in it")
         self._folder = str(folder.resolve())
         try:
-            _check_size(folder / "data.mdb", _environment(self._folder, os.getpid()))
-            with _environment(self._folder, os.getpid()).begin() as transaction:
+            with _open(self._folder) as environment, environment.begin() as transaction:
+                _check_size(folder / "data.mdb", environment)
                 self._keys = np.array(list(transaction.cursor().iternext(keys=True, values=False)), dtype=np.bytes_)
             if not len(self._keys):
                 raise ValueError("no images in it")
@@ -43,18 +41,20 @@ class Church:
 
     def read(self, index: int) -> bytes:
         try:
-            with _environment(self._folder, os.getpid()).begin() as transaction:
+            with _open(self._folder) as environment, environment.begin() as transaction:
                 encoded = transaction.get(bytes(self._keys[index]))
         except lmdb.Error as error:
             raise OSError(f"damaged in the lmdb ({error})") from error
         if encoded is None:
-            raise KeyError(f"key {self.name(index)} is no longer in the lmdb")
+            raise FileNotFoundError("no longer in the lmdb")
         return encoded
 
 
-@cache
-def _environment(folder: str, process: int) -> lmdb.Environment:
-    """The lmdb, opened once in each process: lmdb allows no more, and none across a fork."""
+def _open(folder: str) -> lmdb.Environment:
+    """The lmdb, for one look: lmdb allows no environment to live through a fork, nor a second one beside it.
+
+    Opening takes 70 us, decoding an image some milliseconds.
+    """
     return lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
 
 

@@ -101,11 +101,13 @@ class Encoding:
         Raises:
             BadInputError: unreadable images, or what the autoencoder made of them cannot be used.
         """
-        made = []
+        made: list[int] = []
         with tqdm(desc=f"encode {self.dataset}", total=len(self.source), unit="img", mininterval=interval_s()) as bar:
 
             def make(shard: int) -> Summary:
-                bar.n = bar.initial = max(bar.n, self._images_done())
+                here = sum(len(self.ranges[i]) for i in made)
+                bar.initial = self._images_done() - here  # by other processes, or earlier
+                bar.n = bar.initial + here
                 summary = self._make(shard, bar)
                 made.append(shard)
                 return summary

@@ -186,9 +186,10 @@ class LatentSource:
         self._latents = latents
         self._num_classes, self._class_dropout, self._timesteps = num_classes, class_dropout, timesteps
         self.digest, self.autoencoder_digest = latents.digest, latents.autoencoder_digest
+        self.identity = {"data": latents.digest, "vae": latents.autoencoder_digest}
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
-        """The batch of a step, or a part of it."""
+        """Positions `part` (by default all) of the batch of a step."""
         chosen = positions(part, batch_size)
         rows = batch_indices(seed, step, batch_size, len(self._latents))[chosen]
         rng = generator(seed, "batch", step)

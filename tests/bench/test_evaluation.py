@@ -22,7 +22,7 @@ from bench.metrics.fid import QualityMeter
 from bench.metrics.reference_statistics import ReferenceStatistics
 from bench.selection import Selection
 from bench.store import missing
-from bench.trainer import train_together
+from bench.turns import train_together
 from bench.workers import evaluate_all
 from models.blocks import DiTBlock
 

@@ -13,7 +13,7 @@ from bench.measurements import Footprint
 from bench.plan import needed_runs
 from bench.selection import Selection
 from bench.store import Store, missing
-from bench.trainer import train_together
+from bench.turns import train_together
 from models.fixed_point import FixedCount
 from models.zoo import build
 

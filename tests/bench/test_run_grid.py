@@ -16,7 +16,7 @@ from bench.run_grid import main
 from bench.selection import Selection
 from bench.store import Store
 from bench.suites import get_suite
-from bench.trainer import train_together
+from bench.turns import train_together
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = [

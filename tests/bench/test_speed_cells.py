@@ -13,7 +13,7 @@ from bench.measurements import calibration
 from bench.metrics import speed
 from bench.metrics.plain import plain_fpdm, plain_stack
 from bench.selection import Selection
-from bench.trainer import train_together
+from bench.turns import train_together
 from models.compiled import compile_regions
 from models.fpdm import ImplicitLayer
 from models.unroll import Unroll

@@ -10,13 +10,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from bench import checkpoint, trainer
+from bench import checkpoint, gradients, trainer
 from bench.clock import TrainingClock
 from bench.data import load_dataset
 from bench.data.batches import BatchSource, batch_indices
 from bench.errors import BadInputError
 from bench.selection import Selection, training_run
-from bench.trainer import Trainer, train_together
+from bench.trainer import Trainer
+from bench.turns import train_together
 from models.autoencoder import PixelAutoencoder
 
 
@@ -125,12 +126,12 @@ def test_twins_get_equal_seconds_in_alternating_slices(tiny_suite, store, cpu, m
 
 
 def test_a_diverged_run_is_a_result(tiny_run, store, cpu, monkeypatch):
-    loss_of = trainer.diffusion_loss
+    loss_of = gradients.diffusion_loss
 
     def explode(schedule, prediction, *args):
         return loss_of(schedule, prediction * float("inf"), *args)
 
-    monkeypatch.setattr(trainer, "diffusion_loss", explode)
+    monkeypatch.setattr(gradients, "diffusion_loss", explode)
     run = tiny_run("dit")
     train_together([run], store, cpu)
     assert store.read_training(run)["status"] == "diverged"
@@ -222,7 +223,7 @@ def test_a_checkpoint_that_fails_to_be_written_leaves_the_last_one(trained, monk
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(folder, run, replace(saved, step=3))
-    assert sorted(path.name for path in folder.iterdir()) == ["lock", "step-00000002"]
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000002"]
     assert checkpoint.load(folder, run)[0].step == 2
 
 

@@ -1,0 +1,109 @@
+"""The processes that train one network together, one GPU each: data parallelism through torch.distributed.
+
+They take equal parts of each batch and act as one: they stop at the same step, by the clock of rank 0, which alone
+writes. Started by torchrun, or by Slurm through `slurm/train.py`; alone where nothing says otherwise.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.errors import BadInputError
+
+PATIENCE = timedelta(hours=1)  # that ranks wait for rank 0 to verify data or write a checkpoint
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among `world`. Every method but `share` is a collective: all ranks call it, in the same order."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, batch_size: int) -> range:
+        """Positions in a batch that are this rank's. BadInputError if it cannot be shared out equally."""
+        size, rest = divmod(batch_size, self.world)
+        if rest or not size:
+            raise BadInputError(f"{self.world} ranks cannot share a batch of {batch_size} equally: use a divisor of it")
+        return range(self.rank * size, (self.rank + 1) * size)
+
+    def parallel(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """The module with gradients averaged over ranks; itself if this process is alone."""
+        if self.world == 1:
+            return module
+        devices = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(
+            module, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
+        """The values of every rank, by rank; over the CPU's network, so that no stream of a GPU waits."""
+        mine = torch.tensor(values, dtype=torch.float64)
+        if self.world == 1:
+            return [mine.tolist()]
+        gathered = [torch.empty_like(mine) for _ in range(self.world)]
+        dist.all_gather(gathered, mine)
+        return [row.tolist() for row in gathered]
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors with those of rank 0."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
+    def tell(self, value: Any) -> Any:
+        """What rank 0 gives, on every rank."""
+        if self.world == 1:
+            return value
+        told = [value]
+        dist.broadcast_object_list(told, src=0)
+        return told[0]
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        self.gather([0.0])
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join the ranks that the environment names (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), inside.
+
+    Args:
+        device: what was asked for; of several GPUs, a rank takes the one of its number on its node.
+
+    Raises:
+        BadInputError: they do not find each other.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield ALONE, device
+        return
+    backend = "gloo"
+    if device.type == "cuda":
+        backend = "cpu:gloo,cuda:nccl"
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise BadInputError(f"{world} ranks cannot join at {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield Ranks(dist.get_rank(), world), device
+    finally:
+        dist.destroy_process_group()
