@@ -83,22 +83,6 @@ class AssetArguments:
 
 
 @dataclass(frozen=True)
-class AssetArguments:
-    """Where the things lie that suites of 256 pixels need and the repository does not hold."""
-
-    prepared: Path = Path("prepared")
-    """What bench/encode_latents.py and bench/reference.py wrote: a folder for each suite."""
-    vae: str | None = None
-    """Hub id or folder of the autoencoder; by default where the latents were encoded with it."""
-    inception_weights: Path | None = None
-    """File with the weights of the Inception features; by default torch-fidelity's download."""
-
-    def assets(self) -> Assets:
-        """The same as what the harness takes."""
-        return Assets(self.prepared, self.vae, self.inception_weights)
-
-
-@dataclass(frozen=True)
 class CellArguments(TrainingArguments):
     """Which cells of a suite's grids, and where their results lie."""
 

@@ -32,11 +32,11 @@ class Arguments:
     inception_weights: Path | None = None
     """File with the weights of torch-fidelity's Inception, for nodes without internet; downloaded by default."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N. With several tasks on a node, auto gives each a GPU of its own."""
     batch_size: int = 256
     """Images read at once. Features are computed 100 at a time in any case."""
-    workers: int = 4
-    """Processes that read and decode images; 0 for none beside this one."""
+    workers: int | None = None
+    """Processes that read and decode images; one a core by default, up to 8. 0: none but this one."""
     shard_images: int = 65536
     """Images of a shard: what an interruption loses at most."""
     image_size: int = 256
@@ -53,7 +53,7 @@ class Arguments:
             raise BadInputError(f"--suite {self.suite}: its reference images are shipped, there is nothing to make")
         limits = (("batch_size", 1), ("workers", 0), ("shard_images", 1), ("image_size", 1))
         for name, least in limits:
-            if (value := getattr(self, name)) < least:
+            if (value := getattr(self, name)) is not None and value < least:
                 raise BadInputError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
         return suite
 
@@ -66,11 +66,11 @@ def main(argv: list[str] | None = None) -> int:
     store.check_writable()
 
     from bench.data.images import check_count, open_images
-    from bench.environment import pick_device
+    from bench.environment import pick_task_device, usable_cores
     from bench.metrics.extractor import make_extractor
     from bench.reference_shards import ReferenceRun
 
-    device = pick_device(arguments.device)
+    device = pick_task_device(arguments.device)
     source = open_images(suite.dataset, arguments.data)
     check_count(suite.dataset, source, arguments.any_count)
     extractor = make_extractor(suite.evaluation.extractor, device, arguments.inception_weights)
@@ -83,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
         image_size=arguments.image_size,
         shard_images=arguments.shard_images,
     )
-    print(work.make(arguments.batch_size, arguments.workers, arguments.skip_bad))
+    workers = min(usable_cores(), 8) if arguments.workers is None else arguments.workers
+    print(work.make(arguments.batch_size, workers, arguments.skip_bad))
     return 0
 
 

@@ -101,10 +101,10 @@ class ReferenceRun:
             complete = True
         if not complete:
             return "other processes are making the rest; run the same command again if they are stopped"
-        with hold(self._folder / f"{self._stem}-merge.lock", wait=True):
+        with hold(self._prepared / f"{self._stem}.lock", wait=True):
             path = self._find()
             outcome = self._merge() if path is None else self._there(path)
-        self._remove_parts()
+            self._remove_parts()
         return outcome
 
     def _check_results(self) -> None:
@@ -185,8 +185,8 @@ class ReferenceRun:
         return self._folder / f"{self._stem}-{shard:05d}.safetensors"
 
     def _remove_parts(self) -> None:
-        """Of this work only. Processes that still come for their locks find the statistics first."""
-        for path in self._folder.glob(f"{self._stem}-*"):
+        """Of this work only. Who still comes to make one finds the statistics first."""
+        for path in self._folder.glob(f"*{self._stem}-*"):  # what a killed process was writing begins with a dot
             path.unlink(missing_ok=True)
         with suppress(OSError):  # parts of other work in it
             self._folder.rmdir()

@@ -9,6 +9,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from made_images import make_vae
 from safetensors.torch import save_file
 from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as inceptionv3
@@ -16,7 +17,9 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 
 from bench.assets import Assets
 from bench.cells import Protocol
+from bench.codecs import load_codec
 from bench.data import is_latent, load_dataset
+from bench.data.latents import FORMAT, MANIFEST, manifest_digest
 from bench.errors import BadInputError
 from bench.evaluate import Evaluator
 from bench.grids import get_cells
@@ -36,7 +39,8 @@ from bench.metrics.reference_statistics import (
 )
 from bench.references import Reference
 from bench.selection import Selection
-from models.autoencoder import PixelAutoencoder
+from bench.store import write_json
+from models.autoencoder import LatentAutoencoder, PixelAutoencoder
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +284,23 @@ def test_a_cell_is_measured_against_statistics_from_a_file(latent_cell, toy, sto
     assert record.metrics == vars(expected)
     assert record.timing["decoding_s"] > 0
     assert record.timing["features_s"] > 0
+
+
+def test_samples_are_decoded_by_what_the_latents_were_encoded_with(latent_cell, tmp_path, cpu, monkeypatch):
+    run, latents = latent_cell.run, torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    ours, other = make_vae(tmp_path / "ours"), make_vae(tmp_path / "other", seed=1)
+    codec = LatentAutoencoder.load(ours, cpu)
+    vae = {"source": str(ours), "digest": codec.digest}
+    manifest = {"format": FORMAT, "vae": vae}
+    write_json(tmp_path / "pictures" / "latents" / MANIFEST, manifest | {"digest": manifest_digest(manifest)})
+    for assets in (Assets(tmp_path), Assets(tmp_path, vae=str(ours)), Assets(tmp_path / "none", vae=str(ours))):
+        images = load_codec(run, assets, cpu).decode(latents)
+        assert (images.shape, images.dtype) == ((3, 3, 16, 16), torch.uint8)
+        torch.testing.assert_close(images, codec.decode(latents), rtol=0, atol=0)
+    with pytest.raises(BadInputError, match=f"--vae {other}: digest .* were encoded with {codec.digest}"):
+        load_codec(run, Assets(tmp_path, vae=str(other)), cpu)
+    with pytest.raises(BadInputError, match=r"--vae .*/nothing: cannot be loaded"):
+        load_codec(run, Assets(tmp_path, vae=f"{tmp_path}/nothing"), cpu)
 
 
 @pytest.mark.parametrize(

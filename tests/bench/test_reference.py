@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -183,7 +185,8 @@ def test_a_killed_run_is_gone_on_with(make, data, toy, tmp_path):
     command = [sys.executable, "-c", KILLED, *map(str, arguments)]
     killed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert len(list((tmp_path / "prepared" / "celebahq" / "reference-parts").glob("*.json"))) == 1
+    (part,) = (tmp_path / "prepared" / "celebahq" / "reference-parts").glob("*.json")
+    (part.parent / f".{part.name}.half-written").touch()
     toy._network.calls = 0
     assert make() == 0
     assert toy._network.calls == 3 + 3 + 2
@@ -215,6 +218,25 @@ def test_who_comes_when_the_parts_are_merged_and_removed_makes_none(make, toy, t
     assert make() == 0
     assert "are there already" in capsys.readouterr().out
     assert toy._network.calls == calls
+    statistics_of(tmp_path)
+
+
+def test_two_processes_that_both_saw_the_last_shard_merge_once(make, toy, tmp_path, monkeypatch, capsys):
+    """The second one waits for the first one's lock, and finds the statistics then, but neither parts nor folder."""
+    merge, inside = ReferenceRun._merge, []
+
+    def slow(self):
+        inside.append(threading.Thread(target=lambda: inside.append(make())))
+        inside[0].start()
+        time.sleep(0.5)
+        assert len(inside) == 1  # it waits
+        return merge(self)
+
+    monkeypatch.setattr(ReferenceRun, "_merge", slow)
+    assert make() == 0
+    inside[0].join()
+    assert inside[1] == 0
+    assert "are there already" in capsys.readouterr().out
     statistics_of(tmp_path)
 
 
