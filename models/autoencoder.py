@@ -1,7 +1,29 @@
-"""Images <-> what the networks see. Pixel suites use the identity in -1..1."""
+"""Images <-> what the networks see. Pixel suites use the identity in -1..1, the others Stable Diffusion's latents."""
+
+import json
+from contextlib import AbstractContextManager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+
+_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+# What of an AutoencoderKL's configuration decides what it computes, beyond what the weights' names and shapes tell.
+_IDENTITY = (
+    "in_channels",
+    "out_channels",
+    "down_block_types",
+    "up_block_types",
+    "block_out_channels",
+    "layers_per_block",
+    "act_fn",
+    "latent_channels",
+    "norm_num_groups",
+    "scaling_factor",
+    "shift_factor",
+)
 
 
 class PixelAutoencoder:
@@ -12,3 +34,122 @@ class PixelAutoencoder:
 
     def decode(self, x: Tensor) -> Tensor:
         return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+class LatentAutoencoder:
+    """8-bit images <-> latents of a variational autoencoder (diffusers' AutoencoderKL), computed in float32.
+
+    An image is encoded as mean and log-variance of its latent z; the networks see x0 = (z - shift) * scaling.
+
+    Attributes:
+        channels: of a latent.
+        scaling_factor, shift_factor: as above.
+        downsampling: pixels of an image along each side of a latent's pixel.
+    """
+
+    def __init__(self, vae: Any, device: torch.device) -> None:
+        self._vae = vae.to(device).eval().requires_grad_(False)
+        self._device = device
+        self.channels: int = vae.config["latent_channels"]
+        self.scaling_factor = float(vae.config["scaling_factor"])
+        self.shift_factor = float(vae.config["shift_factor"] or 0)
+        self.downsampling = 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+    @classmethod
+    def load(cls, id_or_folder: str, device: torch.device) -> "LatentAutoencoder":
+        """Load from a folder (as `save_pretrained` writes it, safetensors) or by its id on the Hugging Face hub.
+
+        What was downloaded once is used again without asking the hub.
+
+        Raises:
+            OSError: neither a folder nor in the hub's cache, and the hub cannot be reached or does not have it.
+            ValueError: configuration or weights are damaged, or not those of an AutoencoderKL.
+        """
+        from diffusers import AutoencoderKL
+        from safetensors import SafetensorError
+
+        folder = _find(id_or_folder)
+        try:
+            config = json.loads((folder / _FILES[0]).read_text())
+            if not isinstance(config, dict) or config.get("_class_name") != "AutoencoderKL":
+                raise ValueError(f"{_FILES[0]} is not an AutoencoderKL's")
+            vae, info = AutoencoderKL.from_pretrained(
+                folder,
+                use_safetensors=True,
+                torch_dtype=torch.float32,
+                low_cpu_mem_usage=False,
+                output_loading_info=True,
+            )
+            if info["missing_keys"] or info["mismatched_keys"] or info["unexpected_keys"]:
+                raise ValueError("the weights do not fit the configuration")
+        except (SafetensorError, RuntimeError, TypeError, KeyError) as error:
+            raise ValueError(str(error).splitlines()[0]) from error
+        return cls(vae, device)
+
+    @torch.inference_mode()
+    def moments(self, images: Tensor) -> Tensor:
+        """Mean and log-variance, one after the other along the channels.
+
+        Args:
+            images: (batch, 3, size, size) uint8; size is a multiple of `downsampling`.
+
+        Returns:
+            (batch, 2 * channels, size / downsampling, size / downsampling) float32, log-variance within -30..20.
+        """
+        with _exact_convolutions():
+            posterior = self._vae.encode(PixelAutoencoder().encode(images.to(self._device))).latent_dist
+        return torch.cat((posterior.mean, posterior.logvar), dim=1)
+
+    @torch.inference_mode()
+    def decode(self, x: Tensor, batch_size: int = 32) -> Tensor:
+        """What the networks see, (batch, channels, height, width), to uint8 images, so many at once."""
+        decoded = []
+        with _exact_convolutions():
+            for part in x.split(batch_size):
+                z = part.to(self._device, torch.float32) / self.scaling_factor + self.shift_factor
+                decoded.append(PixelAutoencoder().decode(self._vae.decode(z).sample))
+        return torch.cat(decoded)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of a SHA-256 over configuration and float32 weights, wherever they were loaded from."""
+        config = {name: self._vae.config[name] for name in _IDENTITY}
+        hasher = sha256(json.dumps(config).encode())
+        for name, weight in sorted(self._vae.state_dict().items()):
+            hasher.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            hasher.update(weight.cpu().contiguous().numpy())
+        return hasher.hexdigest()[:16]
+
+
+def _find(id_or_folder: str) -> Path:
+    """The folder itself, or the one in the hub's cache that the files of an id are in, downloaded if need be."""
+    folder = Path(id_or_folder) if Path(id_or_folder).is_dir() else _download(id_or_folder)
+    for name in _FILES:
+        if not (folder / name).is_file():
+            raise OSError(f"there is no {name}")
+    return folder
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        try:
+            cached = Path(snapshot_download(hub_id, allow_patterns=list(_FILES), local_files_only=True))
+            if all((cached / name).is_file() for name in _FILES):
+                return cached
+        except OSError:
+            pass  # not downloaded yet
+        return Path(snapshot_download(hub_id, allow_patterns=list(_FILES)))
+    except HFValidationError:
+        raise OSError("no such folder, and no id of the Hugging Face hub") from None
+    except OSError as error:  # its messages have many lines
+        raise OSError(
+            f"no such folder, and the Hugging Face hub does not give it ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _exact_convolutions() -> AbstractContextManager[None]:
+    """float32 in convolutions, not TF32, and the same sums in the same order each time."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

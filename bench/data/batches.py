@@ -1,5 +1,10 @@
-"""Training batches, a function of (seed, step) and nothing else: a resumed run sees what an uninterrupted one would."""
+"""Training batches, a function of (seed, step) and nothing else: a resumed run sees what an uninterrupted one would.
 
+A batch can be drawn in parts, by the ranks of a job or as micro-batches: the parts, one after the other, are the whole.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -42,6 +47,22 @@ class Source(Protocol):
         """Positions `part` (by default all) of the batch of a step."""
 
 
+def positions(part: range | None, batch_size: int) -> slice:
+    """A part of a batch as a slice; all of it by default. ValueError if the part reaches beyond the batch."""
+    part = range(batch_size) if part is None else part
+    if part.step != 1 or not 0 <= part.start <= part.stop <= batch_size:
+        raise ValueError(f"part {part} of a batch of {batch_size}")
+    return slice(part.start, part.stop)
+
+
+def draw_conditions(
+    rng: torch.Generator, batch_size: int, timesteps: int, class_dropout: float
+) -> tuple[Tensor, Tensor]:
+    """Timesteps of a whole batch, (batch_size,), and whose label is dropped, (batch_size,) bool."""
+    t = torch.randint(0, timesteps, (batch_size,), generator=rng)
+    return t, torch.rand(batch_size, generator=rng) < class_dropout
+
+
 class BatchSource:
     """Draws batches from encoded images.
 
@@ -57,18 +78,51 @@ class BatchSource:
     def __init__(
         self, x0: Tensor, labels: Tensor, num_classes: int, class_dropout: float, timesteps: int, digest: str = ""
     ) -> None:
-        self.identity = {"data": digest} if digest else {}
         self._x0, self._labels = x0, labels
         self._num_classes, self._class_dropout, self._timesteps = num_classes, class_dropout, timesteps
+        self.digest = digest
+        self.identity = {"data": digest} if digest else {}
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
         """Positions `part` (by default all) of the batch of a step. All of it is drawn: it is small."""
+        chosen = positions(part, batch_size)
         indices = batch_indices(seed, step, batch_size, len(self._x0))
         rng = generator(seed, "batch", step)
-        x0 = self._x0[indices]
-        t = torch.randint(0, self._timesteps, (batch_size,), generator=rng)
-        dropped = torch.rand(batch_size, generator=rng) < self._class_dropout
-        noise = torch.randn(x0.shape, generator=rng)
+        t, dropped = draw_conditions(rng, batch_size, self._timesteps, self._class_dropout)
+        noise = torch.randn((batch_size, *self._x0.shape[1:]), generator=rng)
         y = self._labels[indices].masked_fill(dropped, self._num_classes)
-        kept = slice(None) if part is None else slice(part.start, part.stop)
-        return Batch(x0[kept], noise[kept], t[kept], y[kept])
+        return Batch(self._x0[indices[chosen]], noise[chosen], t[chosen], y[chosen])
+
+
+class Prefetched:
+    """Another source's batches; the next step's is drawn in a thread while the one that was asked for is used.
+
+    Which batches come does not change. A part that was not foreseen is drawn when it is asked for.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.identity = source.identity
+        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+        self._pending: dict[tuple[int, int, int, range | None], Future[Batch]] = {}
+
+    def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
+        """The batch of a step, or a part of it; the same part of the next step is drawn from now on."""
+        foreseen = self._pending.pop((seed, step, batch_size, part), None)
+        batch = foreseen.result() if foreseen else self._source.draw(seed, step, batch_size, part)
+        self._forget(lambda key: key[0] != seed or key[1] not in (step, step + 1))
+        key = (seed, step + 1, batch_size, part)
+        if self._pool is not None and key not in self._pending:
+            self._pending[key] = self._pool.submit(self._source.draw, *key)
+        return batch
+
+    def close(self) -> None:
+        """Stop drawing ahead. Batches can still be drawn."""
+        self._forget(lambda key: True)
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _forget(self, unwanted: Callable[[tuple[int, int, int, range | None]], bool]) -> None:
+        for key in list(filter(unwanted, self._pending)):
+            self._pending.pop(key).cancel()

@@ -1,0 +1,67 @@
+"""Fashion-MNIST: grey 28x28 images of ten kinds of clothes, 60,000 to train on, 10,000 to test on (Xiao et al. 2017).
+
+The four files in IDX format, as torchvision downloads them (FashionMNIST/raw/) or as Debian's dataset-fashion-mnist
+installs them; compressed or not.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.data import ImageData
+from bench.errors import BadInputError
+
+_STEMS = {"train": "train", "test": "t10k"}
+DIGESTS = {
+    "train": "1f243a60b4b748a44c48b9a6f6907be2a08bee3e4e226f0e86fbde8e147b745a",
+    "test": "9a494dc49efeb996f4076c469b31cd058152067b1594ba6ab85dd739fce3775e",
+}
+
+
+def load(path: Path, split: str = "train") -> ImageData:
+    """Images (60000, 1, 28, 28) uint8 and labels 0..9 of a split, "train" or "test" (10000).
+
+    Args:
+        path: the folder that has the files, or FashionMNIST/raw/ with them in it.
+        split: which of the two.
+
+    Raises:
+        BadInputError: files are missing or damaged, or are not those of Fashion-MNIST.
+    """
+    if split not in _STEMS:
+        raise BadInputError(f"split {split!r} of Fashion-MNIST: unknown; choose from {', '.join(_STEMS)}")
+    images = torch.from_numpy(_read(path, f"{_STEMS[split]}-images-idx3-ubyte", 3)).unsqueeze(1)
+    labels = torch.from_numpy(_read(path, f"{_STEMS[split]}-labels-idx1-ubyte", 1).astype(np.int64))
+    data = ImageData(images, labels)
+    if data.digest != DIGESTS[split]:
+        raise BadInputError(
+            f"{path}: {split} images have digest {data.digest[:12]}, Fashion-MNIST has {DIGESTS[split][:12]}: "
+            "download it again"
+        )
+    return data
+
+
+def _read(path: Path, name: str, dimensions: int) -> np.ndarray:
+    """An array from a file in IDX format: two zero bytes, type (8: uint8), dimensions, sizes (big-endian), values."""
+    folders = (path, path / "raw", path / "FashionMNIST" / "raw")
+    found = (folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz"))
+    file = next((candidate for candidate in found if candidate.is_file()), None)
+    if file is None:
+        raise BadInputError(f"{path}: no {name} or {name}.gz there; expected the four files of Fashion-MNIST")
+    try:
+        content = file.read_bytes()
+        content = gzip.decompress(content) if file.suffix == ".gz" else content
+        header, shape = content[:4], struct.unpack_from(f">{dimensions}I", content, 4)
+        if header != bytes((0, 0, 8, dimensions)):
+            raise ValueError(f"header {header.hex()}")
+        values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions)
+        if len(values) != math.prod(shape):
+            raise ValueError(f"{len(values)} values, expected {math.prod(shape)}")
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise BadInputError(f"{file}: damaged ({error}); download it again") from error
+    return values.reshape(shape).copy()

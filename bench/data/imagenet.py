@@ -1,0 +1,51 @@
+"""ImageNet's training set: train/<wnid>/<name>.JPEG, 1,281,167 images of 1,000 classes."""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import BadInputError
+
+_WNID = re.compile(r"n\d{8}")
+_SUFFIXES = (b".jpeg", b".jpg")
+_LISTING_THREADS = 16  # folders are listed at once: on a network file system each waits for an answer
+
+
+class ImageNet:
+    """Images ordered by class and name; the label is the class's place among the sorted wnids.
+
+    Names are kept as arrays of bytes: a million Python strings would be copied into every worker process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the folder that has train/, or train/ itself. BadInputError if it is neither."""
+        train = path / "train" if (path / "train").is_dir() else path
+        wnids = sorted(e.name for e in os.scandir(train) if _WNID.fullmatch(e.name)) if train.is_dir() else []
+        if not wnids:
+            raise BadInputError(f"{path}: no ImageNet there; expected folders train/<wnid>/ of JPEG files")
+        with ThreadPoolExecutor(_LISTING_THREADS) as pool:
+            self._names = list(pool.map(_list_images, (train / wnid for wnid in wnids)))
+        self._train, self._wnids = train, wnids
+        counts = [len(names) for names in self._names]
+        self._starts = np.cumsum([0, *counts])
+        self.labels = np.repeat(np.arange(len(wnids), dtype=np.int64), counts)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, index: int) -> str:
+        label = self.labels[index]
+        name = self._names[label][index - self._starts[label]]
+        return f"{self._wnids[label]}/{os.fsdecode(name)}"
+
+    def read(self, index: int) -> bytes:
+        return (self._train / self.name(index)).read_bytes()
+
+
+def _list_images(folder: Path) -> np.ndarray:
+    with os.scandir(os.fsencode(folder)) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(_SUFFIXES))
+    return np.array(names, dtype=np.bytes_)

@@ -1,0 +1,207 @@
+"""Encoded datasets on disk, as bench/encode_latents.py writes them, and training batches from them.
+
+<folder>/manifest.json       what is there, with sizes and digests; written last
+<folder>/moments-00007.npy   (images, 2, 2 * channels, height, width) float16: mean and log-variance of each image's
+                             latent, then of its mirror image's
+<folder>/hashes-00007.npy    (images, 32) uint8: SHA-256 of each image's bytes as shipped
+<folder>/labels.npy          (count,) int64
+<folder>/index.npy           (count,) int64: place of each image in the dataset as shipped
+"""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bench.data.batches import Batch, batch_indices, draw_conditions, positions
+from bench.errors import BadInputError
+from bench.progress import interval_s
+from models.randomness import generator
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+_VERIFYING_THREADS = 8
+
+
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """SHA-256, in hex, of a manifest, except where the autoencoder was loaded from and the digest itself."""
+    kept = {name: value for name, value in manifest.items() if name != "digest"}
+    kept["vae"] = {name: value for name, value in manifest["vae"].items() if name != "source"}
+    return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder. BadInputError if it is missing, damaged, or of another format."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+        if manifest["format"] != FORMAT:
+            raise BadInputError(f"{path}: format {manifest['format']}, expected {FORMAT}: encode the dataset again")
+        if manifest["digest"] != manifest_digest(manifest):
+            raise ValueError("it does not have the digest that it names")
+    except FileNotFoundError:
+        raise BadInputError(f"{path}: no such file; bench/encode_latents.py encodes a dataset") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(
+            f"{path} is damaged ({error}): delete it and run bench/encode_latents.py, which writes it again"
+        ) from error
+    return manifest
+
+
+class Latents:
+    """An encoded dataset, read where it lies: any image's moments at any time.
+
+    Attributes:
+        manifest: as read.
+        labels: (count,) int64.
+        shape: of an image's latent, (channels, height, width).
+        scaling_factor, shift_factor: x0 = (z - shift) * scaling.
+        digest: of the manifest.
+        autoencoder_digest: of what encoded the images.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.manifest = manifest
+        vae = manifest["vae"]
+        self.scaling_factor, self.shift_factor = float(vae["scaling_factor"]), float(vae["shift_factor"])
+        self.digest, self.autoencoder_digest = str(manifest["digest"]), str(vae["digest"])
+        channels, height, width = manifest["moments_shape"]
+        self.shape = (channels // 2, height, width)
+        self.labels = torch.from_numpy(np.load(folder / "labels.npy"))
+        shards = [file for file in manifest["files"] if file.get("images")]
+        self._moments = [np.load(folder / file["name"], mmap_mode="r") for file in shards]
+        self._starts = np.cumsum([0, *(len(moments) for moments in self._moments)])
+        shapes = {moments.shape[1:] for moments in self._moments}
+        if shapes != {(2, channels, height, width)} or not self._starts[-1] == len(self.labels) == manifest["count"]:
+            raise BadInputError(f"{folder}: its files do not fit its manifest; encode the dataset again")
+
+    @classmethod
+    def open(cls, folder: Path, verify: bool = True, progress: bool = True) -> "Latents":
+        """Open a folder of latents.
+
+        Args:
+            folder: where its manifest is.
+            verify: hash all files and compare; else only their sizes.
+            progress: show how far that is.
+
+        Raises:
+            BadInputError: the manifest or a file is missing, truncated or changed.
+        """
+        manifest = read_manifest(folder)
+        for file in manifest["files"]:
+            _check_size(folder / file["name"], file["bytes"])
+        if verify:
+            _check_hashes(folder, manifest["files"], progress)
+        try:
+            return cls(folder, manifest)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadInputError(f"{folder}: cannot be read ({error}); encode the dataset again") from error
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def moments(self, rows: Sequence[int] | Tensor, mirrored: Sequence[bool] | Tensor) -> Tensor:
+        """Mean and log-variance of images or of their mirror images, (batch, 2 * channels, height, width) float32.
+
+        Args:
+            rows: (batch,), 0..len - 1.
+            mirrored: (batch,), for each row.
+        """
+        wanted, mirrors = np.asarray(rows, dtype=np.int64), np.asarray(mirrored, dtype=np.int64)
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
+            raise IndexError(f"rows {wanted.min()}..{wanted.max()} of {len(self)}")
+        channels, height, width = self.shape
+        found = np.empty((len(wanted), 2 * channels, height, width), dtype=np.float16)
+        shards = np.searchsorted(self._starts, wanted, side="right") - 1
+        for place, (shard, row, mirror) in enumerate(zip(shards, wanted - self._starts[shards], mirrors, strict=True)):
+            found[place] = self._moments[shard][row, mirror]
+        return torch.from_numpy(found).float()
+
+
+def _damaged(path: Path, what: str) -> BadInputError:
+    shard = path.stem.rpartition("-")[2]
+    remake = f"moments-{shard}.json and {MANIFEST}" if shard.isdigit() else MANIFEST
+    return BadInputError(
+        f"{path} {what}: delete {remake} beside it and run bench/encode_latents.py, which makes it again"
+    )
+
+
+def _check_size(path: Path, expected: int) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise _damaged(path, f"is missing ({error.strerror})") from error
+    if size != expected:
+        raise _damaged(path, f"has {size:,} bytes, expected {expected:,}")
+
+
+def _check_hashes(folder: Path, files: Sequence[dict[str, Any]], progress: bool) -> None:
+    with (
+        ThreadPoolExecutor(_VERIFYING_THREADS) as pool,
+        tqdm(
+            desc=f"verify {folder}",
+            total=sum(file["bytes"] for file in files),
+            unit="B",
+            unit_scale=True,
+            mininterval=interval_s(),
+            disable=not progress,
+        ) as bar,
+    ):
+        try:
+            for file, found in zip(files, pool.map(lambda file: _sha256(folder / file["name"]), files), strict=True):
+                if found != file["sha256"]:
+                    raise _damaged(folder / file["name"], "was changed")
+                bar.update(file["bytes"])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+class LatentSource:
+    """Draws batches from an encoded dataset: images or their mirror images, latents sampled from their posterior.
+
+    x0 = (mean + exp(log-variance / 2) * e - shift) * scaling, e ~ N(0, 1). Noise and e depend on the position in the
+    batch, so that a rank draws those of its own part only.
+
+    Args:
+        latents: the dataset.
+        num_classes: also the null label's index; 0 for a dataset without classes.
+        class_dropout: probability of the null label.
+        timesteps: of the forward process.
+    """
+
+    def __init__(self, latents: Latents, num_classes: int, class_dropout: float, timesteps: int) -> None:
+        self._latents = latents
+        self._num_classes, self._class_dropout, self._timesteps = num_classes, class_dropout, timesteps
+        self.digest, self.autoencoder_digest = latents.digest, latents.autoencoder_digest
+        self.identity = {"data": latents.digest, "vae": latents.autoencoder_digest}
+
+    def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
+        """Positions `part` (by default all) of the batch of a step."""
+        chosen = positions(part, batch_size)
+        rows = batch_indices(seed, step, batch_size, len(self._latents))[chosen]
+        rng = generator(seed, "batch", step)
+        t, dropped = draw_conditions(rng, batch_size, self._timesteps, self._class_dropout)
+        mirrored = torch.rand(batch_size, generator=rng) < 0.5
+        y = self._latents.labels[rows].masked_fill(dropped[chosen], self._num_classes)
+        moments = self._latents.moments(rows, mirrored[chosen])
+        x0, noise = torch.empty(2, len(rows), *self._latents.shape)
+        for place, position in enumerate(range(chosen.start, chosen.stop)):
+            # one image at a time: vectorised arithmetic rounds by the place in memory, and so by the part
+            noise[place], e = torch.randn((2, *self._latents.shape), generator=generator(seed, "noise", step, position))
+            mean, log_variance = moments[place].chunk(2)
+            z = mean + (0.5 * log_variance).exp() * e
+            x0[place] = (z - self._latents.shift_factor) * self._latents.scaling_factor
+        return Batch(x0, noise, t[chosen], y)
