@@ -21,18 +21,19 @@ class Codec(Protocol):
         """(batch, channels, size, size) -> images, uint8 (batch, channels, pixels, pixels)."""
 
 
-def load_codec(run: TrainingRun, assets: Assets, device: torch.device) -> Codec:
+def load_codec(run: TrainingRun, assets: Assets, device: torch.device, trained_with: str | None = None) -> Codec:
     """The codec of a run's samples, on a device.
 
     In a latent suite it is the autoencoder that `assets` names, else the one that the latents were encoded with. Where
-    the latents are not there, that is taken to be the usual one.
+    the latents are not there, that is taken to be the usual one. `trained_with` is the digest of the autoencoder that
+    the run's latents came from, if it is known.
 
     Raises:
-        BadInputError: it cannot be loaded, or is not the one that the latents were encoded with.
+        BadInputError: it cannot be loaded, or is not the one that the run was trained with.
     """
     if not is_latent(run.dataset):
         return PixelAutoencoder()
-    latents = assets.prepared / run.suite / "latents"
+    latents = assets.latents(run.suite)
     encoded_with = read_manifest(latents)["vae"] if (latents / MANIFEST).exists() else None
     name = assets.vae or (encoded_with["source"] if encoded_with else VAE)
     try:
@@ -42,9 +43,9 @@ def load_codec(run: TrainingRun, assets: Assets, device: torch.device) -> Codec:
         raise BadInputError(
             f"--vae {name}: cannot be loaded ({reason}); give a folder with an AutoencoderKL, or an id of the hub"
         ) from error
-    if encoded_with is not None and encoded_with["digest"] != autoencoder.digest:
+    expected = trained_with or (encoded_with["digest"] if encoded_with else autoencoder.digest)
+    if expected != autoencoder.digest:
         raise BadInputError(
-            f"--vae {name}: digest {autoencoder.digest}, the latents in {latents} were encoded with "
-            f"{encoded_with['digest']} ({encoded_with['source']}): give that one"
+            f"--vae {name}: digest {autoencoder.digest}, {run.name} was trained on latents of {expected}: give that one"
         )
     return autoencoder

@@ -266,5 +266,6 @@ class Evaluator:
     def _codec(self, cell: Cell) -> Codec:
         key = cell.run.suite, cell.run.dataset
         if key not in self._codecs:
-            self._codecs[key] = load_codec(cell.run, self._assets, self._device)
+            training = self._store.read_training(cell.run) or {}
+            self._codecs[key] = load_codec(cell.run, self._assets, self._device, training.get("vae"))
         return self._codecs[key]

@@ -1,7 +1,7 @@
 """A grid's missing work as jobs of a cluster:   python slurm/submit.py --suite imagenet --grid smoothing --profile v100
 
-The same as `bench/run_grid.py --executor slurm`. Trainings are one array; cells are an array for each training, and wait
-for it. What other submissions have queued is not queued again. Jobs run a copy of the code as it is now.
+The same as `bench/run_grid.py --executor slurm`. Trainings are one array; cells are an array for each training, which
+they wait for. What other submissions have queued is not queued again. Jobs run a copy of the code as it is now.
 """
 
 import sys

@@ -297,7 +297,7 @@ def test_samples_are_decoded_by_what_the_latents_were_encoded_with(latent_cell, 
         images = load_codec(run, assets, cpu).decode(latents)
         assert (images.shape, images.dtype) == ((3, 3, 16, 16), torch.uint8)
         torch.testing.assert_close(images, codec.decode(latents), rtol=0, atol=0)
-    with pytest.raises(BadInputError, match=f"--vae {other}: digest .* were encoded with {codec.digest}"):
+    with pytest.raises(BadInputError, match=f"--vae {other}: digest .* was trained on latents of {codec.digest}"):
         load_codec(run, Assets(tmp_path, vae=str(other)), cpu)
     with pytest.raises(BadInputError, match=r"--vae .*/nothing: cannot be loaded"):
         load_codec(run, Assets(tmp_path, vae=f"{tmp_path}/nothing"), cpu)
