@@ -1,0 +1,121 @@
+"""What tests of jobs share: waiting, small images, a small autoencoder, Inception with weights drawn at random."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+def wait_until(condition, seconds, what):
+    """The first true value of condition(); fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.5)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
+
+
+def python(*arguments, check=True, timeout=600, **environment):
+    """Run a command of the repository as its users do, from its root."""
+    result = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert not check or result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def start(*arguments, **environment):
+    """The same, in the background."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def queued():
+    """Jobs that have not ended: state by job."""
+    out = subprocess.run(["squeue", "--noheader", "--array", "--format=%i|%T"], capture_output=True, text=True).stdout
+    return dict(line.split("|") for line in out.split())
+
+
+def processes(text):
+    """Ids of processes whose command line holds a text."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in command:
+            found.append(int(folder.name))
+    return found
+
+
+def make_picture(rng, width, height):
+    """Smooth colours with some noise: something that JPEG and an autoencoder can make something of."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    waves = rng.uniform(1, 9, (3, 2))
+    planes = [np.sin(a * x * 3 + b * y * 3) for a, b in waves]
+    picture = 127 + 100 * np.stack(planes, -1) + rng.normal(0, 8, (height, width, 3))
+    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+
+
+def make_imagenet(folder, images=64, classes=4):
+    """train/<wnid>/<wnid>_<n>.JPEG, as ImageNet is shipped."""
+    rng = np.random.default_rng(0)
+    for i in range(images):
+        wnid = f"n{1440764 + 1000 * (i % classes):08d}"
+        path = folder / "train" / wnid / f"{wnid}_{i}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_picture(rng, *rng.integers(270, 330, 2)).save(path, "jpeg")
+    return folder
+
+
+def make_vae(folder):
+    """A small AutoencoderKL, 8 times down, four latent channels, as `save_pretrained` writes it."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    widths = {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4, "layers_per_block": 1}
+    AutoencoderKL(latent_channels=4, sample_size=256, **kinds, **widths).save_pretrained(folder)
+    return folder
+
+
+def make_inception(path, monkeypatch):
+    """Weights for Inception's architecture, drawn at random, in a file as torch-fidelity's."""
+    from torch_fidelity import feature_extractor_inceptionv3 as inception
+
+    torch.manual_seed(0)
+    caught = {}
+
+    def no_download(*arguments, **keywords):
+        return {}
+
+    def keep(self, state, *arguments, **keywords):
+        caught.update(torch.nn.Module.state_dict(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inception, "load_state_dict_from_url", no_download)
+        patch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", keep)
+        inception.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    torch.save({name: tensor.clone() for name, tensor in caught.items()}, path)
+    return path

@@ -1,0 +1,80 @@
+"""sbatch slurm/train_imagenet.sh on a real Slurm: ranks, the signal before a time limit, a requeue, a full clock."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from on_cluster import ROOT, make_imagenet, make_vae, python, queued, wait_until
+
+pytestmark = pytest.mark.slurm
+
+SECONDS = 25
+SMALL = ("--size", "xs/4", "--batch-size", "8", "--device", "cpu")
+# what the site of a user who has no V100s would give: options before the script's name
+SBATCH = ("--ntasks-per-node=2", "--gpus-per-node=0", "--constraint=", "--cpus-per-task=1", "--time=10")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """64 images in ImageNet's layout, encoded with a small autoencoder."""
+    folder = tmp_path_factory.mktemp("imagenet")
+    data, vae = make_imagenet(folder / "data"), make_vae(folder / "vae")
+    command = ["bench/encode_latents.py", "--suite", "imagenet", "--data", data, "--vae", vae, "--any-count"]
+    python(*command, "--prepared", folder / "prepared", "--workers", "0", "--device", "cpu")
+    return folder / "prepared"
+
+
+def test_both_twins_train_over_a_requeue_to_a_full_clock(cluster, prepared, tmp_path):
+    results = tmp_path / "results"
+    flags = [*SMALL, "--train-seconds", str(SECONDS), "--prepared", str(prepared), "--results", str(results)]
+    environment = {**os.environ, "PYTHON": sys.executable, "GLOO_SOCKET_IFNAME": "lo"}
+    command = ["sbatch", "--parsable", f"--output={tmp_path}/%a.out", *SBATCH, "slurm/train_imagenet.sh", *flags]
+    submitted = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert submitted.returncode == 0, submitted.stderr
+    array = submitted.stdout.strip()
+    halves = {}
+    for task, model in enumerate(("dit", "fpdm")):
+        log = tmp_path / f"{task}.out"
+        wait_until(lambda log=log: log.exists() and "train " in log.read_text(), 240, f"training of {model}")
+        wait_until(lambda log=log: log.read_text().count("steps/s") > 0, 120, f"a step of {model}")
+        subprocess.run(["scancel", "--signal=USR2", f"{array}_{task}"], check=True)
+        said = f"out of time: everything is saved; job {array}_{task} is requeued"
+        wait_until(lambda log=log, said=said: said in log.read_text(), 60, f"saving of {model}")
+        (meta,) = (results / "imagenet" / "checkpoints").glob(f"{model}-*/step-*/meta.json")
+        halves[model] = json.loads(meta.read_text())
+    wait_until(lambda: not any(job.startswith(array) for job in queued()), 400, "the end of the jobs")
+    for model, half in halves.items():
+        (path,) = (results / "imagenet" / "training").glob(f"{model}-*.json")
+        summary = json.loads(path.read_text())
+        assert summary["status"] == "done"
+        assert summary["ranks"] == 2
+        assert 0 < half["elapsed_s"] < SECONDS <= summary["elapsed_s"]
+        log = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+        assert [line["step"] for line in log] == list(range(10, summary["step"] + 1, 10))  # no gap
+        assert all(line["loss"] is not None for line in log)
+        times = [line["elapsed_s"] for line in log]
+        assert times == sorted(times)
+        # the clock went on where it stood: the windows around the requeue took no longer than others
+        after = next(line for line in log if line["step"] > half["step"])
+        pace = summary["elapsed_s"] / summary["step"]
+        assert half["elapsed_s"] < after["elapsed_s"] < half["elapsed_s"] + 10 * 5 * pace + 2
+
+
+def test_a_training_with_damaged_latents_ends_with_one_line(cluster, prepared, tmp_path):
+    import shutil
+
+    broken = tmp_path / "prepared"
+    shutil.copytree(prepared, broken)
+    (path,) = (broken / "imagenet" / "latents").glob("moments-*.npy")
+    path.write_bytes(path.read_bytes()[:-1])
+    flags = [*SMALL, "--prepared", str(broken), "--results", str(tmp_path / "results")]
+    environment = {**os.environ, "PYTHON": sys.executable, "GLOO_SOCKET_IFNAME": "lo"}
+    command = ["sbatch", "--wait", "--array=1", f"--output={tmp_path}/out", *SBATCH, "slurm/train_imagenet.sh", *flags]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    text = (tmp_path / "out").read_text()
+    assert result.returncode != 0
+    assert f"error: {broken}/imagenet/latents/moments-00000.npy has" in text
+    assert "Traceback" not in text
+    assert not list((tmp_path / "results").rglob("*.safetensors"))
