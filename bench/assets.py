@@ -17,3 +17,7 @@ class Assets:
     prepared: Path = Path("prepared")
     vae: str | None = None
     inception_weights: Path | None = None
+
+    def latents(self, suite: str) -> Path:
+        """The folder of a suite's latents."""
+        return self.prepared / suite / "latents"

@@ -16,7 +16,7 @@ from bench.assets import Assets
 from bench.errors import BadInputError
 from bench.execution import Execution
 from bench.selection import Selection
-from bench.suites import MODELS
+from bench.suites import MODELS, Suite, get_suite
 
 if TYPE_CHECKING:
     import torch
@@ -33,12 +33,20 @@ class TrainingArguments:
     """What is compared on what: digits, imagenet, celebahq, ffhq or church."""
     models: tuple[str, ...] = MODELS
     """Which of the twins."""
+    size: str | None = None
+    """Twins of another size and patch, as S/2, where the suite has XL/2: not the comparison that the paper makes."""
+    batch_size: int | None = None
+    """Training batch, over all ranks; the suite's own by default."""
     train_seconds: float | None = None
     """Training clock of each model, in seconds; the suite's own by default."""
     train_steps: int | None = None
     """Train this many optimizer steps instead: exactly repeatable, but not an equal-time comparison."""
     results: Path = Path("results")
     """Results folder."""
+
+    def chosen_suite(self) -> Suite:
+        """The suite, as sized here. BadInputError if there is none such."""
+        return get_suite(self.suite, self.size, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class CellArguments(TrainingArguments):
     def variant(self) -> str:
         """A folder name for tables and figures of these cells; empty for a suite's default cells."""
         flags = replace(self, suite="digits", results=Path("results")).flags()
-        return "-".join(flags).replace("--", "").replace("_", "-")
+        return "-".join(flags).replace("--", "").replace("_", "-").replace("/", "-")
 
 
 def parse(config: type[Config], argv: list[str] | None) -> Config:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.assets import Assets
 from bench.cli import parse, run
 from bench.data.images import check_count, check_dataset, open_images
 from bench.errors import BadInputError
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.image_size % autoencoder.downsampling:
         raise BadInputError(f"--image-size {arguments.image_size}: not a multiple of {autoencoder.downsampling}")
     encoding = Encoding(
-        folder=arguments.prepared / arguments.suite / "latents",
+        folder=Assets(arguments.prepared).latents(arguments.suite),
         dataset=arguments.suite,
         source=source,
         autoencoder=autoencoder,

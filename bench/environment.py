@@ -53,6 +53,13 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def pick_task_device(name: str) -> torch.device:
+    """The same for one of several tasks that share a node's GPUs without joining: auto gives each one of its own."""
+    if name == "auto" and torch.cuda.device_count() > 1:
+        name = f"cuda:{int(os.environ.get('SLURM_LOCALID', 0)) % torch.cuda.device_count()}"
+    return pick_device(name)
+
+
 def can_compile(device: torch.device) -> bool:
     """Whether torch's compiler finds what it needs: a C++ compiler for a CPU; on a GPU it brings its own."""
     compilers = (os.environ.get("CXX", ""), "g++", "clang++")

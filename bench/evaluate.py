@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.assets import Assets
 from bench.cells import Cell
-from bench.data import load_dataset
+from bench.codecs import Codec, load_codec
+from bench.data import is_latent, load_dataset
 from bench.environment import can_compile, describe, precisions
 from bench.errors import BadInputError
 from bench.execution import EAGER, Execution
@@ -20,12 +22,13 @@ from bench.generate import Generator, Observer
 from bench.measurements import AnyCell, Footprint
 from bench.metrics.convergence import residual_series
 from bench.metrics.cost import forward_macs
+from bench.metrics.extractor import make_extractor
 from bench.metrics.fid import QualityMeter
 from bench.metrics.footprint import measure_footprint
+from bench.metrics.reference_statistics import ReferenceStatistics, reference_of
 from bench.metrics.speed import measure_speed
 from bench.metrics.throughput import median_seconds
 from bench.store import Record, Store
-from models.autoencoder import PixelAutoencoder
 
 OVERSPEND = 1.01  # times what constant allocation spends: what a cell may spend and still be compared
 
@@ -69,6 +72,21 @@ def make_record(
     )
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What drawing a cell's images came to, batch by batch; the images themselves are not kept.
+
+    Attributes:
+        digest: SHA-256 of all 8-bit images, one after the other.
+        sampling_s, decoding_s, taking_s: seconds of sampling, of decoding, and of who took the images.
+    """
+
+    digest: str
+    sampling_s: float
+    decoding_s: float
+    taking_s: float
+
+
 class Evaluator:
     """Evaluates cells of one suite on one device; reference features and the last weights are kept between cells.
 
@@ -77,11 +95,21 @@ class Evaluator:
         device: where to sample.
         workers: processes that share the machine meanwhile, for the record's timing.
         execution: how networks are run.
+        assets: where a latent suite's autoencoder, reference statistics and extractor are.
     """
 
-    def __init__(self, store: Store, device: torch.device, workers: int = 1, execution: Execution = EAGER) -> None:
+    def __init__(
+        self,
+        store: Store,
+        device: torch.device,
+        workers: int = 1,
+        execution: Execution = EAGER,
+        assets: Assets = Assets(),  # noqa: B008, it is frozen
+    ) -> None:
         self._store, self._device, self._workers, self._execution = store, device, workers, execution
-        self._meters: dict[tuple[str, str], QualityMeter] = {}
+        self._assets = assets
+        self._meters: dict[tuple[str, ...], QualityMeter] = {}
+        self._codecs: dict[tuple[str, str], Codec] = {}
         self._generator = Generator(store, device, execution)
 
     def evaluate(self, cell: AnyCell) -> Record:
@@ -123,23 +151,26 @@ class Evaluator:
 
     def _quality(self, cell: Cell) -> dict[str, Any]:
         started = time.perf_counter()
+        measurement = self._meter(cell).start()  # what is missing is to be missed before the work
         compile_s = self._generator.warm_up(cell)
         compiled = time.perf_counter()
         make = self._generator.solver(cell)
         search_s = time.perf_counter() - compiled
         latency_s = median_seconds(lambda: self._generator.sample(cell, range(1), make), self._device)
         observer = Observer(make)
-        generated, sampling_s = self._generate(cell, observer)
+        drawn = self._generate(cell, observer, measurement.add)
         protocol = cell.protocol
-        quality = self._meter(cell).measure(generated, protocol.kid_subsets, protocol.kid_subset_size)
+        quality = measurement.finish(protocol.kid_subsets, protocol.kid_subset_size)
         if not all(math.isfinite(value) for value in asdict(quality).values()):
             raise DivergedError(f"distances are not finite: {quality}")
         return {
             "metrics": asdict(quality),
             "cost": self._cost(cell, observer),
             "timing": {
-                "sampling_s": sampling_s,
-                "images_per_s": len(generated) / sampling_s,
+                "sampling_s": drawn.sampling_s,
+                "decoding_s": drawn.decoding_s,
+                "features_s": drawn.taking_s,
+                "images_per_s": protocol.samples / drawn.sampling_s,
                 "latency_s": latency_s,
                 "search_s": search_s if cell.allocation == "adaptive" else 0.0,
                 "compile_s": compile_s,
@@ -147,53 +178,56 @@ class Evaluator:
                 "threads": torch.get_num_threads(),
                 "workers": self._workers,
             },
-            "samples_digest": sha256(generated.numpy().tobytes()).hexdigest(),
+            "samples_digest": drawn.digest,
         }
 
     def _images(self, cell: Cell) -> dict[str, Any]:
         observer = Observer(self._generator.solver(cell))
-        generated, _ = self._generate(cell, observer)
-        self._store.write_images(cell, generated.numpy())
-        digest = sha256(generated.numpy().tobytes()).hexdigest()
-        return {"cost": self._cost(cell, observer), "samples_digest": digest}
+        images: list[Tensor] = []
+        drawn = self._generate(cell, observer, images.append)
+        self._store.write_images(cell, torch.cat(images).numpy())
+        return {"cost": self._cost(cell, observer), "samples_digest": drawn.digest}
 
     def _convergence(self, cell: Cell) -> dict[str, Any]:
         histories: list[list[Tensor]] = []
         observer = Observer(self._generator.solver(cell, record_residuals=True))
 
-        def finished() -> None:
+        def take(_: Tensor) -> None:
             histories.append(observer.residuals)
             observer.residuals = []
 
-        generated, _ = self._generate(cell, observer, finished)
-        digest = sha256(generated.numpy().tobytes()).hexdigest()
+        drawn = self._generate(cell, observer, take)
         series = {"residuals": residual_series(histories)}
-        return {"series": series, "cost": self._cost(cell, observer), "samples_digest": digest}
+        return {"series": series, "cost": self._cost(cell, observer), "samples_digest": drawn.digest}
 
-    def _generate(
-        self, cell: Cell, observer: Observer, on_batch: Callable[[], None] = lambda: None
-    ) -> tuple[Tensor, float]:
-        """All images of a cell, uint8 (samples, channels, size, size), and the seconds of sampling them."""
-        codec, images, sampling_s = PixelAutoencoder(), [], 0.0
+    def _generate(self, cell: Cell, observer: Observer, take: Callable[[Tensor], object]) -> Drawn:
+        """Draw a cell's images and hand them on, each batch as uint8 (batch, channels, size, size) on the CPU."""
+        codec, hasher = self._codec(cell), sha256()
         taken: list[Tensor] = []
+        sampling_s = decoding_s = taking_s = 0.0
         batches = self._generator.batches(cell, observer)
         while True:
-            before = time.perf_counter()
+            start = time.perf_counter()
             batch = next(batches, None)
             if batch is None:
                 break
-            batch = batch.cpu()  # waits for the device
-            sampling_s += time.perf_counter() - before
-            if not batch.isfinite().all():
+            finite = batch.isfinite().all().item()  # waits for the device
+            sampled = time.perf_counter()
+            if not finite:
                 raise DivergedError("samples are not finite")
-            images.append(codec.decode(batch))
+            images = codec.decode(batch).cpu()
+            decoded = time.perf_counter()
+            hasher.update(images.numpy().tobytes())
             if observer.taken is not None:
                 taken.append(observer.taken)
                 observer.taken = None  # the next batch may be smaller
-            on_batch()
+            before = time.perf_counter()
+            take(images)
+            taking_s += time.perf_counter() - before
+            sampling_s, decoding_s = sampling_s + sampled - start, decoding_s + decoded - sampled
         if taken:
             observer.taken = torch.cat(taken)
-        return torch.cat(images), sampling_s
+        return Drawn(hasher.hexdigest(), sampling_s, decoding_s, taking_s)
 
     def _cost(self, cell: Cell, observer: Observer) -> dict[str, float]:
         """Spent per image, as counted: what its samples took, and what their batches ran meanwhile.
@@ -217,8 +251,21 @@ class Evaluator:
         return cost | {"executed_block_passes": executed, "comparable": passes <= OVERSPEND * cell.block_passes}
 
     def _meter(self, cell: Cell) -> QualityMeter:
-        dataset, extractor = cell.run.dataset, cell.protocol.extractor
-        if (dataset, extractor) not in self._meters:
-            reference = load_dataset(dataset).images
-            self._meters[dataset, extractor] = QualityMeter(reference, extractor, self._device)
-        return self._meters[dataset, extractor]
+        """The meter of a cell's protocol. BadInputError if reference or extractor are missing, or not those."""
+        dataset, protocol = cell.run.dataset, cell.protocol
+        key = dataset, protocol.extractor, protocol.reference_digest, protocol.extractor_digest
+        if key not in self._meters:
+            extractor = make_extractor(protocol.extractor, self._device, self._assets.inception_weights)
+            if is_latent(dataset):
+                reference = reference_of(protocol, self._assets.prepared, cell.run.suite, extractor)
+            else:
+                reference = ReferenceStatistics.from_images(load_dataset(dataset).images, extractor)
+            self._meters[key] = QualityMeter(reference, extractor)
+        return self._meters[key]
+
+    def _codec(self, cell: Cell) -> Codec:
+        key = cell.run.suite, cell.run.dataset
+        if key not in self._codecs:
+            training = self._store.read_training(cell.run) or {}
+            self._codecs[key] = load_codec(cell.run, self._assets, self._device, training.get("vae"))
+        return self._codecs[key]

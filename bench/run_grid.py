@@ -4,8 +4,8 @@ import csv
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,7 +20,7 @@ from bench.plan import needed_runs, plan
 from bench.progress import interval_s
 from bench.selection import Selection
 from bench.store import Store, missing
-from bench.suites import Suite, get_suite
+from bench.suites import Suite
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ class Arguments(AssetArguments, ExecutionArguments, CellArguments):
     """Print the grid's cells as CSV and stop."""
     plan: bool = False
     """Print the runs and cells that are missing, with estimated times, and stop."""
+    executor: Literal["local", "slurm"] = "local"
+    """Where: in this process and its workers, or as jobs of a cluster, queued and left to it."""
+    profile: str = "v100"
+    """For slurm: a name in slurm/profiles, or your own file of that form."""
+    wait: bool = False
+    """For slurm: stay, show progress, and draw tables and figures at the end."""
     retrain: bool = False
     """Train again where records were kept but their weights were not; the records are replaced."""
 
@@ -49,9 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(Arguments, argv)
     if arguments.workers is not None and arguments.workers < 1:
         raise BadInputError(f"--workers {arguments.workers}: must be 1 or more")
-    suite = get_suite(arguments.suite)
+    suite = arguments.chosen_suite()
     store = Store(arguments.results, suite.name)
-    if not (arguments.list_cells or arguments.plan):
+    if not (arguments.list_cells or arguments.plan or arguments.executor == "slurm"):
         _check_device(arguments)
     selection = _calibrated(arguments, suite, store)
     cells = _choose(arguments, get_cells(arguments.grid, suite, selection))
@@ -71,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     if todo:
         if not arguments.retrain:
             _refuse_to_outdate(store, todo)
+        if arguments.executor == "slurm":
+            return _submit(arguments, store, cells)
         check_hardware(todo, suite, selection.prices, arguments.device)
         failed = _work(arguments, store, cells)
     else:
@@ -140,14 +148,14 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     from bench.workers import evaluate_all
 
     device, execution = arguments.chosen()
-    assets, alternate = arguments.assets(), get_suite(arguments.suite).alternate
+    assets, alternate = arguments.assets(), arguments.chosen_suite().alternate
     train_together(needed_runs(missing(store, cells)), store, device, execution, assets, alternate=alternate)
     todo = missing(store, cells)  # weights trained just now make older records stale
     work = {cell.key: cell.work for cell in todo}
     failed = 0
     form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(total=sum(work.values()), bar_format=form, mininterval=interval_s(), disable=not todo) as bar:
-        records = evaluate_all(todo, store, device, _workers(arguments), execution)
+        records = evaluate_all(todo, store, device, _workers(arguments), execution, assets)
         for done, record in enumerate(records, start=1):
             cell = record.cell
             what = " ".join(str(cell[name]) for name in ("measure", "model", "budget") if cell[name])
@@ -160,6 +168,32 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
             bar.set_postfix_str(f"{done}/{len(todo)} cells, {what}", refresh=False)
             bar.update(work[record.key])
     return failed
+
+
+def _submit(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
+    """Hand the missing work to a cluster; the exit status."""
+    from slurm.resources import load_profile
+    from slurm.submit import Submission, absolute, wait
+
+    execution = ExecutionArguments(
+        **{field.name: getattr(arguments, field.name) for field in fields(ExecutionArguments)}
+    )
+    absolute_store = Store(arguments.results.resolve(), store.root.name)
+    submission = Submission(absolute_store, load_profile(arguments.profile), execution, absolute(arguments.assets()))
+    trainings, evaluations = submission.submit(cells)
+    print(
+        f"submitted {trainings} trainings and {evaluations} cells; what other jobs are at was left to them. Logs: "
+        f"{absolute_store.root / 'slurm' / 'logs'}; the same command with --wait, or again later, says how far they are"
+    )
+    if not arguments.wait:
+        return 0
+    left = wait(submission, cells)
+    for cell in left:
+        record = store.current(cell)
+        reason = "its job ended without a record" if record is None else f"{record.status}, {record.reason}"
+        print(f"{cell}: {reason}", file=sys.stderr)
+    failed = [cell for cell in left if (record := store.current(cell)) is None or record.status != "skipped"]
+    return _draw(arguments) or (1 if failed else 0)
 
 
 def _draw(arguments: Arguments) -> int:

@@ -16,8 +16,8 @@ from bench.suites import MODELS, Suite
 class Selection:
     """Which part of a grid, and what of the suite to override. None keeps the suite's or the grid's own.
 
-    `account` says what a budget is counted in. What the results folder knows (`bench.calibration.resolved`) are `prices`,
-    which seconds are calibrated by, and `reference`, which a latent suite is compared with; None where it knows none.
+    `account` says what a budget is counted in. The last two are what the results folder knows, or None
+    (`bench.calibration.resolved`): `prices` calibrate seconds, `reference` is what a latent suite is compared with.
     """
 
     budgets: tuple[int, ...] | None = None

@@ -90,6 +90,10 @@ class Store:
     def record_path(self, cell: AnyCell) -> Path:
         return self.root / "records" / f"{cell.key}.json"
 
+    def lock_path(self, cell: AnyCell) -> Path:
+        """Held by the process that evaluates the cell."""
+        return self.root / "locks" / f"{cell.key}.lock"
+
     def images_path(self, cell: AnyCell) -> Path:
         return self.root / "images" / f"{cell.key}.png"
 

@@ -1,9 +1,9 @@
 """Suites: what is compared on what. Plain data, importable without torch, datasets or weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.errors import BadInputError
-from models.zoo import ModelConfig, model_config
+from models.zoo import SIZES, ModelConfig, model_config
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,35 @@ def _latent_suites() -> tuple[Suite, ...]:
 SUITES = {suite.name: suite for suite in (_digits(), *_latent_suites())}
 
 
-def get_suite(name: str) -> Suite:
-    """The suite called `name`; BadInputError if there is none."""
+def get_suite(name: str, size: str | None = None, batch_size: int | None = None) -> Suite:
+    """The suite called `name`, with twins of another size ("S/2") or another training batch if these are given.
+
+    Raises:
+        BadInputError: unknown suite or size, or no batch.
+    """
     if name not in SUITES:
         raise BadInputError(f"unknown suite {name!r}: choose one of {', '.join(SUITES)}")
-    return SUITES[name]
+    suite = SUITES[name]
+    if size is not None:
+        suite = replace(suite, dit=_resized(suite.dit, "dit", size), fpdm=_resized(suite.fpdm, "fpdm", size))
+    if batch_size is not None:
+        if batch_size < 1:
+            raise BadInputError(f"--batch-size {batch_size}: must be 1 or more")
+        suite = replace(suite, training=replace(suite.training, batch_size=batch_size))
+    return suite
+
+
+def _resized(config: ModelConfig, model: str, size: str) -> ModelConfig:
+    name, _, patch = size.lower().partition("/")
+    try:
+        return model_config(
+            f"{model}_{name}_{patch}",
+            input_size=config.input_size,
+            in_channels=config.in_channels,
+            num_classes=config.num_classes,
+        )
+    except ValueError as error:
+        sizes = ", ".join(key.upper() for key in SIZES)
+        raise BadInputError(
+            f"--size {size}: write one of {sizes}, a slash and a patch size that divides {config.input_size}, as in S/2"
+        ) from error

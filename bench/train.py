@@ -10,7 +10,6 @@ from bench.cli import AssetArguments, ExecutionArguments, TrainingArguments, par
 from bench.malloc import restart_with_tuned_malloc
 from bench.selection import Selection, training_run
 from bench.store import Store
-from bench.suites import get_suite
 
 if TYPE_CHECKING:
     from bench.interrupts import Interrupts
@@ -27,7 +26,7 @@ class Arguments(AssetArguments, ExecutionArguments, TrainingArguments):
 def main(argv: list[str] | None = None, interrupts: "Interrupts | None" = None) -> int:
     """The command line; returns the exit status. Several ranks (torchrun, Slurm) train together."""
     arguments = parse(Arguments, argv)
-    suite = get_suite(arguments.suite)
+    suite = arguments.chosen_suite()
     selection = Selection(
         models=arguments.models, train_seconds=arguments.train_seconds, train_steps=arguments.train_steps
     )

@@ -1,4 +1,8 @@
-"""Cells in parallel: worker processes that evaluate one cell at a time and write its record themselves."""
+"""Cells in parallel: worker processes that evaluate one cell at a time and write its record themselves.
+
+Several runs of one grid may go on at once, on one machine or a cluster: whoever holds a cell's lock evaluates it, and
+the others take its record.
+"""
 
 import multiprocessing
 import os
@@ -8,20 +12,58 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import torch
 
+from bench.assets import Assets
 from bench.environment import usable_cores
 from bench.evaluate import Evaluator, make_record
 from bench.execution import EAGER, Execution
+from bench.locks import hold
 from bench.measurements import AnyCell, Speed
 from bench.store import Record, Store
 
-_evaluator: Evaluator | None = None
+
+@dataclass(frozen=True)
+class Setting:
+    """What workers evaluate with; as for `Evaluator`.
+
+    `since` is the time, UTC in ISO 8601, from which on a record is one that another process has just written.
+    """
+
+    store: Store
+    device: torch.device
+    workers: int
+    execution: Execution
+    assets: Assets
+    since: str
 
 
-def _start(store: Store, device: torch.device, workers: int, execution: Execution, threads: int, parent: int) -> None:
-    global _evaluator
+class CellWorker:
+    """Evaluates cells that no other process is evaluating."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._store, self._since = setting.store, setting.since
+        self._evaluator = Evaluator(setting.store, setting.device, setting.workers, setting.execution, setting.assets)
+
+    def evaluate(self, cell: AnyCell, wait: bool = False) -> Record | None:
+        """The cell's record; None, unless one is to `wait`, if another process is busy with it."""
+        with hold(self._store.lock_path(cell), wait) as held:
+            if not held:
+                return None
+            record = self._store.current(cell)
+            if record is not None and (record.status == "done" or record.finished_at >= self._since):
+                return record
+            return self._evaluator.evaluate(cell)
+
+
+_worker: CellWorker | None = None
+
+
+def _start(setting: Setting, threads: int, parent: int) -> None:
+    global _worker
 
     def watch() -> None:  # a killed parent must not leave workers behind
         while os.getppid() == parent:
@@ -29,63 +71,90 @@ def _start(store: Store, device: torch.device, workers: int, execution: Executio
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; cells under way are finished
+    for number in (signal.SIGINT, signal.SIGUSR2):  # the parent's to answer; cells under way are finished
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    _evaluator = Evaluator(store, device, workers, execution)
+    _worker = CellWorker(setting)
 
 
-def _evaluate(cell: AnyCell) -> Record:
-    assert _evaluator is not None
-    return _evaluator.evaluate(cell)
+def _evaluate(cell: AnyCell, wait: bool) -> Record | None:
+    assert _worker is not None
+    return _worker.evaluate(cell, wait)
+
+
+def in_order(cells: Sequence[AnyCell]) -> list[AnyCell]:
+    """Expensive cells first, so that the last ones to finish are short; speed at the end, with nothing beside it."""
+    return sorted(cells, key=lambda cell: (isinstance(cell, Speed), -cell.work))
 
 
 def evaluate_all(
-    cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int, execution: Execution = EAGER
+    cells: Sequence[AnyCell],
+    store: Store,
+    device: torch.device,
+    workers: int,
+    execution: Execution = EAGER,
+    assets: Assets = Assets(),  # noqa: B008, it is frozen
+    apart: bool = False,
 ) -> Iterator[Record]:
-    """Evaluate cells, yielding records as they are written. Threads are shared out among the workers on a CPU.
+    """Evaluate cells `in_order`, yielding records as they are written. On a CPU, workers share out its threads.
 
-    Expensive cells go first, so that the last ones to finish are short. Speed is measured at the end, with nothing
-    beside it. If a worker dies, the cells that are left are evaluated in a process each, and one whose process dies
-    again gets a record that says so.
+    What other processes are evaluating comes last: their records are waited for. If a worker dies, the cells that are
+    left are evaluated in a process each, and one whose process dies again gets a record that says so.
+
+    Args:
+        cells: what to evaluate.
+        store, device, execution, assets: as for `Evaluator`.
+        workers: processes side by side.
+        apart: also a single worker is a process of its own, so that its death is that of a cell only.
     """
-    order = sorted(cells, key=lambda cell: (isinstance(cell, Speed), -cell.work))
-    if workers == 1:  # as many as asked for, even for one cell: its times are to be compared
-        yield from map(Evaluator(store, device, execution=execution).evaluate, order)
+    setting = Setting(store, device, workers, execution, assets, datetime.now(UTC).isoformat(timespec="seconds"))
+    left = {cell.key: cell for cell in in_order(cells)}
+    if workers == 1 and not apart:  # as many as asked for, even for one cell: its times are to be compared
+        worker = CellWorker(setting)
+        for wait in (False, True):
+            for cell in list(left.values()):
+                if (record := worker.evaluate(cell, wait)) is not None:
+                    del left[cell.key]
+                    yield record
         return
     threads = max(1, usable_cores() // workers)
-    left = {cell.key: cell for cell in order if not isinstance(cell, Speed)}
     try:
-        for record in _in_pool(list(left.values()), store, device, workers, execution, threads):
-            del left[record.key]
-            yield record
+        for wait in (False, True):
+            together = [cell for cell in left.values() if not isinstance(cell, Speed)]
+            for record in _in_pool(together, setting, threads, wait):
+                del left[record.key]
+                yield record
     except BrokenProcessPool:
         pass
-    alone = [*left.values(), *(cell for cell in order if isinstance(cell, Speed))]
-    for cell in alone:
+    for cell in left.values():
         whole = not isinstance(cell, Speed) or cell.whole_machine
+        alone = replace(setting, workers=1)
         try:
-            yield from _in_pool([cell], store, device, 1, execution, usable_cores() if whole else threads)
+            yield from _in_pool([cell], alone, usable_cores() if whole else threads, wait=True)
         except BrokenProcessPool:
-            training = None if cell.run is None else store.read_training(cell.run)
-            digest = "" if training is None else training["digest"]
-            record = make_record(cell, device, digest, "oom", "its process was killed, most likely for memory")
-            store.write(record)
-            yield record
+            yield lost(cell, store, device, "oom", "its process was killed, most likely for memory")
 
 
-def _in_pool(
-    cells: Sequence[AnyCell], store: Store, device: torch.device, workers: int, execution: Execution, threads: int
-) -> Iterator[Record]:
+def lost(cell: AnyCell, store: Store, device: torch.device, status: str, reason: str) -> Record:
+    """Write, and return, the record of a cell whose process did not come to write one."""
+    training = None if cell.run is None else store.read_training(cell.run)
+    record = make_record(cell, device, "" if training is None else training["digest"], status, reason)
+    store.write(record)
+    return record
+
+
+def _in_pool(cells: Sequence[AnyCell], setting: Setting, threads: int, wait: bool) -> Iterator[Record]:
     if not cells:
         return
     pool = ProcessPoolExecutor(
-        workers,
+        setting.workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(store, device, workers, execution, threads, os.getpid()),
+        initargs=(setting, threads, os.getpid()),
     )
     try:
-        for future in as_completed([pool.submit(_evaluate, cell) for cell in cells]):
-            yield future.result()
+        for future in as_completed([pool.submit(_evaluate, cell, wait) for cell in cells]):
+            if (record := future.result()) is not None:
+                yield record
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

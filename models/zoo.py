@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from models.dit import DiT
     from models.fpdm import FPDM
 
-# name -> depth, hidden_size, num_heads (Peebles & Xie 2023, Table 1)
-SIZES = {"s": (12, 384, 6), "b": (12, 768, 12), "l": (24, 1024, 16), "xl": (28, 1152, 16)}
+# name -> depth, hidden_size, num_heads (Peebles & Xie 2023, Table 1); "xs" is ours, for trying a cluster
+SIZES = {"xs": (4, 64, 4), "s": (12, 384, 6), "b": (12, 768, 12), "l": (24, 1024, 16), "xl": (28, 1152, 16)}
 
 
 @dataclass(frozen=True)

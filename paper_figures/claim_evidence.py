@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from bench.cells import TrainingRun
-from bench.suites import get_suite
 from paper_figures.gather import Evidence
 from paper_figures.intervals import Ratio, best, by_seed, ratio
 
@@ -42,7 +41,7 @@ def own_twins(evidence: Evidence) -> pd.DataFrame:
 
 
 def _is_twin(evidence: Evidence, run: TrainingRun) -> bool:
-    suite = get_suite(evidence.suite)
+    suite = evidence.twins
     recipe, own = run.recipe, suite.training
     same = (recipe.unroll, recipe.n_max, recipe.m_max) == (own.unroll, own.n_max, own.m_max)
     return same and run.config == suite.model(run.model)

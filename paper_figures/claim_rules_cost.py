@@ -10,7 +10,7 @@ from bench.measurements import Footprint, calibration, published_step
 from bench.metrics.cost import block_macs, injection_macs
 from bench.selection import Selection
 from bench.store import Record
-from bench.suites import MODELS, get_suite
+from bench.suites import MODELS
 from models.zoo import model_config
 from paper_figures import speed_ratios
 from paper_figures.claim_evidence import UntestedError
@@ -20,7 +20,7 @@ from paper_figures.intervals import Verdict, ratio, within
 
 
 def _footprint(evidence: Evidence, size: str, name: str) -> dict[str, float]:
-    table1 = {c for c in get_cells("compute", get_suite(evidence.suite), Selection()) if isinstance(c, Footprint)}
+    table1 = {c for c in get_cells("compute", evidence.twins, Selection()) if isinstance(c, Footprint)}
     records = [(c, r) for c, r in evidence.records("footprint") if isinstance(c, Footprint) and c in table1]
     found = {c.model: r.metrics[name] for c, r in records if c.size == size}
     if {"dit", "fpdm"} - found.keys():
@@ -56,13 +56,13 @@ def memory(evidence: Evidence) -> Finding:
 
 def _steps(evidence: Evidence, unroll: str) -> list[tuple[Footprint, Record]]:
     """Training steps as the paper's, with this unroll."""
-    asked = {replace(published_step(get_suite(evidence.suite), model), unroll=unroll) for model in MODELS}
+    asked = {replace(published_step(evidence.twins, model), unroll=unroll) for model in MODELS}
     return [(c, r) for c, r in evidence.records("footprint") if isinstance(c, Footprint) and c in asked]
 
 
 def cost(evidence: Evidence) -> Finding:
     """Seconds a block pass of FPDM within a factor of 1.1 of DiT's at 26 iterations; the interval is over rounds."""
-    own = calibration(get_suite(evidence.suite))
+    own = calibration(evidence.twins)
     records = [record for cell, record in speed_ratios.measured(evidence) if cell == own]
     runs = [run for record in records for run in speed_ratios.sampled(own, speed_ratios.seconds(record))]
     logs = {
@@ -83,7 +83,7 @@ def cost(evidence: Evidence) -> Finding:
 
 def injections(evidence: Evidence) -> Finding:
     """Multiply-accumulates of an iteration within a factor of 1.1 of a block pass without its injection, at XL/2."""
-    configs = {"XL/2": model_config("fpdm_xl_2"), f"the twin of {evidence.suite}": get_suite(evidence.suite).fpdm}
+    configs = {"XL/2": model_config("fpdm_xl_2"), f"the twin of {evidence.suite}": evidence.twins.fpdm}
     share = {name: injection_macs(config) / block_macs(config) for name, config in configs.items()}
     text = "; ".join(f"{name}: injection {value:.0%} of a block" for name, value in share.items())
     verdict = Verdict.CONFIRMED if 1 + share["XL/2"] <= NEGLIGIBLE else Verdict.CONTRADICTED

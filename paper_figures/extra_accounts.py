@@ -17,7 +17,6 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from bench.accounts import ACCOUNTS, Account
 from bench.grids import by_account
-from bench.suites import get_suite
 from paper_figures import style
 from paper_figures.claim_evidence import UntestedError
 from paper_figures.claim_rules import COMPARABLE, TABLE1, at_budget, comparable
@@ -70,7 +69,7 @@ def table_text(evidence: Evidence) -> str:
 
 def arms(evidence: Evidence) -> dict[str, Evidence]:
     """The evidence of each account that there are cells of, by its name."""
-    cells = by_account(get_suite(evidence.suite), evidence.selection)
+    cells = by_account(evidence.twins, evidence.selection)
     return {
         name: replace(evidence, cells=some, selection=replace(evidence.selection, account=name))
         for name, some in cells.items()
@@ -89,7 +88,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 
 def _spent(evidence: Evidence, row: dict[str, Any]) -> dict[str, float]:
     """What DiT and the chosen FPDM spend on one image, in every currency: `dit_macs`, `fpdm_seconds`, ..."""
-    suite, prices = get_suite(evidence.suite), evidence.selection.prices
+    suite, prices = evidence.twins, evidence.selection.prices
     chosen = {"dit": (row["budget"] // suite.dit.depth, 0), "fpdm": (row["steps"], row["iterations"])}
     spent = {}
     for model, name in product(chosen, CURRENCIES):

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from bench.grids import GUIDANCE
-from bench.suites import get_suite
 from paper_figures.contact_sheet import side_by_side
 from paper_figures.gather import Evidence
 
@@ -13,5 +12,5 @@ TITLE = "Figure 1: samples of both"
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/fig1_samples.{png,pdf}; a suite without labels has no guidance."""
-    guidance = GUIDANCE if get_suite(evidence.suite).fpdm.num_classes else 1.0
+    guidance = GUIDANCE if evidence.twins.fpdm.num_classes else 1.0
     return side_by_side(evidence, "fig1_samples", guidance, count=20, columns=5)

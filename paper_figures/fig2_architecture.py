@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from bench.suites import get_suite
 from models.zoo import ModelConfig
 from paper_figures import style
 from paper_figures.gather import Evidence
@@ -28,7 +27,7 @@ INK, REUSE = "#333333", style.SERIES[2]
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/fig2_architecture.{png,pdf}."""
-    suite = get_suite(evidence.suite)
+    suite = evidence.twins
     figure, axis = plt.subplots(figsize=(style.PAGE_WIDTH_IN, HEIGHT), layout="constrained")
     axis.set(xlim=(0, style.PAGE_WIDTH_IN), ylim=(0, HEIGHT), aspect="equal")
     axis.set_axis_off()

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 
 from bench.accounts import Account
 from bench.grids import SHOWN_ITERATIONS
-from bench.suites import get_suite
 from models.allocation import SLOPE, allocate
 from models.timesteps import TIMESTEPS, select_timesteps
 from models.zoo import ModelConfig
@@ -66,7 +65,7 @@ LABELS = {
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/fig3_schedules.{png,pdf}."""
-    suite, budget = get_suite(evidence.suite), max(cell.budget for cell in evidence.cells)
+    suite, budget = evidence.twins, max(cell.budget for cell in evidence.cells)
     found = schedules(suite.dit, suite.fpdm, budget, SHOWN_ITERATIONS, evidence.account)
     if not found:
         return []

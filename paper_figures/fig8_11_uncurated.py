@@ -4,7 +4,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from bench.suites import get_suite
 from paper_figures import style
 from paper_figures.contact_sheet import caption, schedule, show
 from paper_figures.gather import Evidence
@@ -22,7 +21,7 @@ SMALL_PX, COLUMNS_SMALL, COLUMNS = 64, 12, 8  # 48 images in 4 rows of 12 small 
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write the figure of the suite's dataset, or figures/fig8_11_<suite> for another dataset; name the others."""
-    dataset = get_suite(evidence.suite).dataset
+    dataset = evidence.twins.dataset
     for other, (_, figure_name) in FIGURES.items():
         if other != dataset:
             print(f"{figure_name} needs suite {other}")

@@ -20,7 +20,7 @@ from bench.grids import get_cells
 from bench.measurements import AnyCell
 from bench.selection import Selection
 from bench.store import Record, Store
-from bench.suites import get_suite
+from bench.suites import Suite, get_suite
 from paper_figures.intervals import half_width
 
 METRICS = ("fid", "kid", "kid_subset_std")
@@ -51,6 +51,7 @@ class Evidence:
         command: the command that makes the records that are missing.
         variant: subfolder for what is drawn of other than the suite's default cells.
         selection: what of the grid was asked for, its account and prices included.
+        sized: the suite, if it was asked for with twins or a batch of another size than its own.
     """
 
     suite: str
@@ -60,6 +61,12 @@ class Evidence:
     command: str
     variant: str = ""
     selection: Selection = field(default_factory=Selection)
+    sized: Suite | None = None
+
+    @property
+    def twins(self) -> Suite:
+        """The suite, as it was sized."""
+        return self.sized or get_suite(self.suite)
 
     @cached_property
     def _records(self) -> dict[str, Record]:
@@ -187,7 +194,7 @@ class Evidence:
     @cached_property
     def accounted(self) -> "Evidence":
         """The cells of its own account: with the grid `accounts` among all, it has those of others too."""
-        yardstick, account = get_suite(self.suite).dit, self.account
+        yardstick, account = self.twins.dit, self.account
         own = [cell for cell in self.cells if not isinstance(cell, Cell) or account.buys(yardstick, cell)]
         return self if len(own) == len(self.cells) else replace(self, cells=own)
 

@@ -16,7 +16,6 @@ from bench.calibration import resolved
 from bench.cli import CellArguments, parse, run
 from bench.grids import GPU_GRIDS, NoCellsError, get_cells
 from bench.store import Store, write_json
-from bench.suites import get_suite
 from paper_figures.gather import Evidence
 
 SHOWN = 3  # missing cells that are named one by one
@@ -42,7 +41,7 @@ def drawables() -> list[ModuleType]:
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = parse(Arguments, argv)
-    suite = get_suite(arguments.suite)
+    suite = arguments.chosen_suite()
     store = Store(arguments.results, suite.name)
     selection = resolved(arguments.selection(), store, suite)
     modules = drawables()
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.grid != "all":
                 raise
             continue
-        evidence = Evidence(suite.name, grid, cells, store, command, arguments.variant(), selection)
+        evidence = Evidence(suite.name, grid, cells, store, command, arguments.variant(), selection, suite)
         if evidence.environments or grid not in GPU_GRIDS or arguments.grid == grid:  # nobody has to have a GPU
             _report_absent(evidence)
         if not evidence.environments:  # no record

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 DIGESTS = {"digits": "0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382"}
 
 
+def is_latent(dataset: str) -> bool:
+    """Whether networks see latents of the dataset's images: of all that are not shipped, and so in DIGESTS."""
+    return dataset not in DIGESTS
+
+
 @dataclass(frozen=True)
 class ImageData:
     """A dataset in memory: images (count, channels, height, width) uint8, labels (count,) int64."""

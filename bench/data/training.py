@@ -5,8 +5,10 @@ from contextlib import contextmanager
 
 from bench.assets import Assets
 from bench.cells import TrainingRun
-from bench.data import DIGESTS, load_dataset
-from bench.data.batches import BatchSource, Source
+from bench.data import DIGESTS, is_latent, load_dataset
+from bench.data.batches import BatchSource, Prefetched, Source
+from bench.data.latents import Latents, LatentSource
+from bench.errors import BadInputError
 from bench.ranks import Ranks
 from models.autoencoder import PixelAutoencoder
 from models.timesteps import TIMESTEPS
@@ -14,8 +16,34 @@ from models.timesteps import TIMESTEPS
 
 @contextmanager
 def training_source(run: TrainingRun, assets: Assets, ranks: Ranks) -> Iterator[Source]:
-    """Batches of the run's dataset, inside. BadInputError if it is missing, truncated or changed."""
+    """Batches of the run's dataset, inside. BadInputError if it is missing, truncated, changed or of another shape.
+
+    Latents are verified by rank 0, while the others wait, and drawn a step ahead.
+    """
     recipe, classes = run.recipe, run.config.num_classes
-    data = load_dataset(run.dataset)
-    x0 = PixelAutoencoder().encode(data.images)
-    yield BatchSource(x0, data.labels, classes, recipe.class_dropout, TIMESTEPS, DIGESTS[run.dataset])
+    if not is_latent(run.dataset):
+        data = load_dataset(run.dataset)
+        x0 = PixelAutoencoder().encode(data.images)
+        yield BatchSource(x0, data.labels, classes, recipe.class_dropout, TIMESTEPS, DIGESTS[run.dataset])
+        return
+    latents = Latents.open(assets.latents(run.suite), verify=ranks.first, progress=ranks.first)
+    ranks.wait()
+    check_latents(latents, run)
+    source = Prefetched(LatentSource(latents, classes, recipe.class_dropout, TIMESTEPS))
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def check_latents(latents: Latents, run: TrainingRun) -> None:
+    """BadInputError for latents that the run's network does not take."""
+    config = run.config
+    expected = (config.in_channels, config.input_size, config.input_size)
+    if latents.shape != expected:
+        raise BadInputError(
+            f"latents of {run.suite} are {'x'.join(map(str, latents.shape))}, {run.model} takes "
+            f"{'x'.join(map(str, expected))}: encode images of {8 * config.input_size} pixels with the suite's VAE"
+        )
+    if (largest := int(latents.labels.max())) >= max(config.num_classes, 1):
+        raise BadInputError(f"latents of {run.suite} have label {largest}, {run.model} {config.num_classes} classes")

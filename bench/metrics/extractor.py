@@ -1,7 +1,7 @@
-"""Feature extractors of the embedded suites: small classifiers that the repository trains and ships.
+"""Feature extractors: Inception, or for the embedded suites small classifiers that the repository trains and ships.
 
-They are registered with torch-fidelity under a name that holds their digest, so that numbers of different extractors
-cannot be taken for each other. `train_extractor.py` makes the weights.
+The classifiers are registered with torch-fidelity under a name that holds their digest, so that numbers of different
+extractors cannot be taken for each other. `train_extractor.py` makes their weights.
 """
 
 from functools import cache
@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+from torch_fidelity.utils import create_feature_extractor
 
 from bench.errors import BadInputError
-from bench.metrics.extractor_weights import extractor_digest, weights_path
+from bench.metrics.extractor_weights import INCEPTION, extractor_digest, weights_path
+from bench.metrics.inception import load_inception
 
 
 class SmallClassifier(nn.Module):
@@ -103,3 +105,44 @@ def registered_name(extractor: str) -> str:
         cls = type("RegisteredClassifier", (ClassifierFeatures,), {"weights": weights_path(extractor)})
         register_feature_extractor(name, cls)
     return name
+
+
+class Extractor:
+    """Images -> features: one network with one set of weights on one device.
+
+    Attributes:
+        name: of the network.
+        digest: of its weights; numbers of different digests are never compared.
+        dimensions: of a feature vector.
+    """
+
+    def __init__(self, network: FeatureExtractorBase, name: str, digest: str, dimensions: int, device: torch.device):
+        self.name, self.digest, self.dimensions = name, digest, dimensions
+        self._network, self._device = network.to(device), device
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (batch, channels, size, size) -> (batch, dimensions), float32 on the CPU.
+
+        TF32 is off, so that features of GPUs that have it compare with those of GPUs that do not.
+        """
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
+            return self._network(images.to(self._device))[0].cpu()
+
+
+def make_extractor(name: str, device: torch.device, weights: Path | None = None) -> Extractor:
+    """The extractor called `name`, on a device.
+
+    Args:
+        name: of a shipped classifier, or INCEPTION.
+        device: where features are computed.
+        weights: file of Inception's; None for torch-fidelity's download.
+
+    Raises:
+        BadInputError: no such extractor; weights that are not its own, or cannot be had.
+    """
+    if name == INCEPTION:
+        network, digest = load_inception(weights)
+        return Extractor(network, name, digest, 2048, device)
+    network = create_feature_extractor(registered_name(name), ["features"], cuda=False, verbose=False)
+    return Extractor(network, name, extractor_digest(name), network.classifier.hidden.out_features, device)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.utils import create_feature_extractor
 
-from bench.metrics.extractor import registered_name
+from bench.metrics.extractor import Extractor
+from bench.metrics.features import FeatureStream
 from bench.metrics.kid import KernelDistance
-
-FEATURE_BATCH = 100  # features change in the last bits with the batch size, so it is one for all
+from bench.metrics.reference_statistics import ReferenceStatistics
 
 
 @dataclass(frozen=True)
@@ -27,33 +26,47 @@ class Quality:
 
 
 class QualityMeter:
-    """Measures generated images against one reference; its features are computed once.
+    """Measures generated images against one reference.
 
     Args:
-        reference: uint8 (count, channels, size, size).
-        extractor: name of a shipped extractor.
-        device: where features are computed.
+        reference: what to measure against.
+        extractor: whose features the reference is of.
     """
 
-    def __init__(self, reference: Tensor, extractor: str, device: torch.device) -> None:
-        self._device = device
-        name = registered_name(extractor)
-        self._extractor = create_feature_extractor(name, ["features"], cuda=device.type == "cuda", verbose=False)
-        self._count = len(reference)
-        features = self.features(reference)
-        self._statistics = fid_features_to_statistics(features)
-        self._kernel_distance = KernelDistance(features)
+    def __init__(self, reference: ReferenceStatistics, extractor: Extractor) -> None:
+        self._reference, self._extractor = reference, extractor
+        self._kernel_distance = KernelDistance(reference.features)
 
-    def features(self, images: Tensor) -> Tensor:
-        """uint8 (count, channels, size, size) -> (count, features), float64 on the CPU."""
-        with torch.inference_mode():
-            parts = [self._extractor(part.to(self._device))[0].cpu() for part in images.split(FEATURE_BATCH)]
-        return torch.cat(parts).double()
+    def start(self) -> "Measurement":
+        """A measurement, to be given images batch by batch."""
+        return Measurement(self, FeatureStream(self._extractor))
 
     def measure(self, images: Tensor, kid_subsets: int, kid_subset_size: int) -> Quality:
-        """Distances of images, uint8 (count, channels, size, size), from the reference."""
-        features = self.features(images)
-        statistics = fid_features_to_statistics(features)
-        fid = fid_statistics_to_metric(statistics, self._statistics, verbose=False)
-        size = min(kid_subset_size, len(images), self._count)
+        """Distances of images that are all there, uint8 (count, channels, size, size)."""
+        measurement = self.start()
+        measurement.add(images)
+        return measurement.finish(kid_subsets, kid_subset_size)
+
+    def compare(self, features: Tensor, kid_subsets: int, kid_subset_size: int) -> Quality:
+        """Distances of features, (count, dimensions); KID over subsets of at most that size."""
+        reference = {"mu": self._reference.mu, "sigma": self._reference.sigma}
+        fid = fid_statistics_to_metric(fid_features_to_statistics(features.double()), reference, verbose=False)
+        size = min(kid_subset_size, len(features), len(self._reference.features))
         return Quality(fid[KEY_METRIC_FID], *self._kernel_distance.measure(features, kid_subsets, size))
+
+
+class Measurement:
+    """One set of generated images under way: their features are kept, the images are not."""
+
+    def __init__(self, meter: QualityMeter, stream: FeatureStream) -> None:
+        self._meter, self._stream = meter, stream
+        self._features: list[Tensor] = []
+
+    def add(self, images: Tensor) -> None:
+        """Take a batch, uint8 (batch, channels, size, size). In what batches images come changes nothing."""
+        self._features += self._stream.add(images)
+
+    def finish(self, kid_subsets: int, kid_subset_size: int) -> Quality:
+        """Distances of all images that were added."""
+        self._features += self._stream.finish()
+        return self._meter.compare(torch.cat(self._features), kid_subsets, kid_subset_size)

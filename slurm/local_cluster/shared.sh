@@ -10,6 +10,9 @@ lacks() {
   exit 2
 }
 
+mark="# Written by slurm/local_cluster/up, removed by down."
+ours() { [ "$(head -n 1 "$folder/slurm.conf" 2>/dev/null)" = "$mark" ]; }
+
 # The process of a pid file, if it is the daemon that was started from this folder and not a later one of that number.
 daemon() {
   local pid

@@ -9,7 +9,7 @@ import pytest
 
 from bench import evaluate, run_grid
 from bench.accounts import ACCOUNTS, Account, Prices
-from bench.calibration import calibrate, check_hardware, kept_prices, priced, summary
+from bench.calibration import calibrate, check_hardware, kept_prices, resolved, summary
 from bench.cli import CellArguments
 from bench.environment import hardware_name
 from bench.errors import BadInputError
@@ -149,7 +149,7 @@ def test_prices_come_from_the_calibration_record(tmp_path):
     store = Store(tmp_path, "digits")
     assert kept_prices(store, DIGITS) is None
     assert kept_prices(write_calibration(tmp_path, status="error"), DIGITS) is None
-    assert priced(Selection(account="seconds"), write_calibration(tmp_path), DIGITS).prices == PRICES
+    assert resolved(Selection(account="seconds"), write_calibration(tmp_path), DIGITS).prices == PRICES
     assert summary(PRICES) == (
         "calibrated: a step of DiT takes 28 ms, of FPDM 4 ms and 2 ms an iteration, a block 1 ms, at batch 125 on "
         "abacus"

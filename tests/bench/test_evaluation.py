@@ -15,9 +15,11 @@ from bench.environment import usable_cores
 from bench.evaluate import Evaluator
 from bench.generate import Generator
 from bench.grids import get_cells
-from bench.metrics.extractor import load_classifier, registered_name
+from bench.metrics.extractor import load_classifier, make_extractor, registered_name
 from bench.metrics.extractor_weights import weights_path
-from bench.metrics.fid import FEATURE_BATCH, QualityMeter
+from bench.metrics.features import FEATURE_BATCH
+from bench.metrics.fid import QualityMeter
+from bench.metrics.reference_statistics import ReferenceStatistics
 from bench.selection import Selection
 from bench.store import missing
 from bench.turns import train_together
@@ -184,6 +186,11 @@ def test_a_cell_whose_process_is_killed_gets_a_record_and_the_others_are_evaluat
     assert missing(evaluated_store, [victim, bystander]) == [victim]
 
 
+def digits_meter(reference, device):
+    extractor = make_extractor("digits-cnn", device)
+    return QualityMeter(ReferenceStatistics.from_images(reference, extractor), extractor)
+
+
 class Images(Dataset):
     def __init__(self, images):
         self.images = images
@@ -199,7 +206,7 @@ class Images(Dataset):
 def test_quality_equals_torch_fidelity_called_as_a_whole(cpu):
     images = load_dataset("digits").images
     generated, reference = images[:600], images[600:]
-    quality = QualityMeter(reference, "digits-cnn", cpu).measure(generated, 5, 200)
+    quality = digits_meter(reference, cpu).measure(generated, 5, 200)
     whole = calculate_metrics(
         input1=Images(generated),
         input2=Images(reference),
@@ -221,7 +228,7 @@ def test_quality_equals_torch_fidelity_called_as_a_whole(cpu):
 @pytest.mark.parametrize("corruption", ["noise", "blur", "contrast", "missing classes"])
 def test_distance_grows_with_the_damage(corruption, cpu):
     data = load_dataset("digits")
-    meter = QualityMeter(data.images[1::2], "digits-cnn", cpu)
+    meter = digits_meter(data.images[1::2], cpu)
     images, labels = data.images[::2].float(), data.labels[::2]
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     blurred = torch.nn.functional.avg_pool2d(images, 3, 1, 1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_up import speed
 
-from bench.calibration import priced
+from bench.calibration import resolved
 from bench.grids import get_cells
 from bench.measurements import Footprint, Speed, calibration
 from bench.selection import Selection
@@ -83,7 +83,7 @@ def make_records(
     store = Store(results, "digits")
     if calibrated:
         calibrate(store, hardware)
-    selection = priced(Selection(seeds=seeds, account=account), store, get_suite("digits"))
+    selection = resolved(Selection(seeds=seeds, account=account), store, get_suite("digits"))
     cells = get_cells(grid, get_suite("digits"), selection)
     for run in {cell.run for cell in cells if cell.run is not None}:
         write_json(store.training_path(run), {"digest": "d" + run.name, "status": "done", "step": 9, "elapsed_s": 9.0})

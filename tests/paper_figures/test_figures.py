@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from made_up import diverge, rewrite
 
-from bench.calibration import priced
+from bench.calibration import resolved
 from bench.errors import BadInputError
 from bench.grids import GPU_GRIDS, GRIDS, get_cells
 from bench.selection import Selection
@@ -161,7 +161,7 @@ def test_documents_show_the_kept_tables_and_figures(name, tables):
 def test_kept_results_are_complete_clean_and_of_one_machine():
     root = Path(__file__).parent.parent.parent
     store, suite = Store(root / "results", "digits"), get_suite("digits")
-    selection = priced(Selection(), store, suite)
+    selection = resolved(Selection(), store, suite)
     for grid in GRIDS:
         evidence = Evidence("digits", grid, get_cells(grid, suite, selection), store, "command", selection=selection)
         assert evidence.absent == {}

@@ -15,7 +15,7 @@ def run_script(name, *arguments):
 
 @pytest.fixture(scope="session")
 def local_cluster():
-    """Runs its scripts: local_cluster("up", folder). Where none can start, tests skip, or fail by FPDM_REQUIRE_SLURM."""
+    """Runs scripts: local_cluster("up", folder). Where none can start, tests skip, or with FPDM_REQUIRE_SLURM fail."""
     check = run_script("up", "--check")
     if check.returncode != 0:
         (pytest.fail if os.environ.get("FPDM_REQUIRE_SLURM") else pytest.skip)(check.stderr.strip())

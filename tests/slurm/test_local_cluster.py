@@ -175,8 +175,10 @@ def test_up_after_the_daemons_died_starts_afresh(local_cluster, tmp_path):
 @pytest.mark.parametrize(("folder", "reason"), [("taken", "other files"), ("a b", "letters")])
 def test_up_refuses_folders_in_one_line(local_cluster, tmp_path, folder, reason):
     (tmp_path / folder).mkdir()
-    (tmp_path / folder / "mine.txt").write_text("kept")
+    mine = tmp_path / folder / "slurm.conf"
+    mine.write_text("ClusterName=a-real-one\n")
     up = local_cluster("up", tmp_path / folder)
     assert (up.returncode, up.stdout, up.stderr.count("\n")) == (2, "", 1)
     assert reason in up.stderr
-    assert (tmp_path / folder / "mine.txt").exists()
+    local_cluster("down", tmp_path / folder)
+    assert mine.exists()

@@ -1,0 +1,31 @@
+"""Features of a stream of images."""
+
+import torch
+from torch import Tensor
+
+from bench.metrics.extractor import Extractor
+
+FEATURE_BATCH = 100  # features change in the last bits with the batch size, so it is one for all
+
+
+class FeatureStream:
+    """Features of images that come in batches of any size, computed FEATURE_BATCH at a time across their borders.
+
+    They are those of all images at once, bit for bit. At most a batch and FEATURE_BATCH images are kept.
+    """
+
+    def __init__(self, extractor: Extractor) -> None:
+        self._extractor = extractor
+        self._waiting: Tensor | None = None
+
+    def add(self, images: Tensor) -> list[Tensor]:
+        """uint8 (batch, channels, size, size) -> features that this completes, each (FEATURE_BATCH, dimensions)."""
+        images = images if self._waiting is None else torch.cat([self._waiting, images])
+        whole = len(images) - len(images) % FEATURE_BATCH
+        self._waiting = images[whole:].clone() if whole < len(images) else None
+        return [self._extractor(chunk) for chunk in images[:whole].split(FEATURE_BATCH)] if whole else []
+
+    def finish(self) -> list[Tensor]:
+        """Features of the images that are left, fewer than FEATURE_BATCH; empty if there are none."""
+        images, self._waiting = self._waiting, None
+        return [] if images is None else [self._extractor(images)]

@@ -1,0 +1,56 @@
+"""Which jobs of a suite are under way: submissions on one results folder know of each other's.
+
+results/<suite>/slurm/jobs.json   run names and cell keys -> job, as `squeue` calls it
+results/<suite>/slurm/lock        held while a submission is being made
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.errors import BadInputError
+from bench.locks import hold
+from bench.store import write_json
+
+
+def live_jobs() -> dict[str, str]:
+    """This user's jobs that have not ended, and their states; tasks of an array by `<array>_<task>`.
+
+    Raises:
+        BadInputError: there is no Slurm to ask.
+    """
+    if shutil.which("squeue") is None:
+        raise BadInputError("--executor slurm: there is no squeue here; run this where jobs are submitted from")
+    command = ["squeue", "--me", "--noheader", "--array", "--format=%i|%T"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if result.returncode != 0:
+        raise BadInputError(f"--executor slurm: Slurm does not answer ({' '.join(result.stderr.split())})")
+    return dict(line.split("|") for line in result.stdout.split())
+
+
+@dataclass
+class Ledger:
+    """Jobs by what they were submitted for."""
+
+    path: Path
+    jobs: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path) -> Iterator["Ledger"]:
+        """The ledger of a suite's folder, with the jobs that are under way; no other submission is made inside."""
+        path = folder / "slurm" / "jobs.json"
+        with hold(path.parent / "lock", wait=True):
+            ledger, live = cls(path), live_jobs()
+            if path.exists():
+                ledger.jobs = {name: job for name, job in json.loads(path.read_text()).items() if job in live}
+            yield ledger
+
+    def add(self, names: Iterable[str], job: str) -> None:
+        """Note, on disk at once, what a job is for."""
+        self.jobs |= dict.fromkeys(names, job)
+        write_json(self.path, self.jobs)

@@ -1,0 +1,333 @@
+"""bench/reference.py: statistics of a dataset, made in shards, by anyone, in any number of goes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from bench import reference_shards, suites
+from bench.cli import run
+from bench.data.images import decode
+from bench.errors import BadInputError
+from bench.locks import hold
+from bench.metrics.extractor import Extractor
+from bench.metrics.extractor_weights import INCEPTION
+from bench.metrics.features import FEATURE_BATCH
+from bench.metrics.reference_statistics import load_statistics, statistics_path
+from bench.reference import main
+from bench.reference_shards import ReferenceRun
+from bench.references import read_reference
+
+ROOT = Path(__file__).parent.parent.parent
+COUNT, SIZE = 37, 8
+
+
+class Toy(nn.Module):
+    """Features with means that are large against their spread: quarters' means far from 0. Counts its calls."""
+
+    calls, limit = 0, 10**9
+
+    def forward(self, images):
+        self.calls += 1
+        if self.calls > self.limit:
+            raise KeyboardInterrupt
+        means = nn.functional.adaptive_avg_pool2d(images.float() / 255, 2).flatten(1)
+        return (torch.cat([1000 + means, means**2], dim=1),)
+
+
+def make_pictures(folder, count=COUNT, seed=0):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_pictures(tmp_path / "data")
+
+
+@pytest.fixture
+def toy(cpu, tiny_suite, monkeypatch):
+    """Makes celebahq a suite of small pictures, with a toy for an extractor."""
+    suite = replace(
+        tiny_suite,
+        name="celebahq",
+        dataset="celebahq",
+        evaluation=replace(tiny_suite.evaluation, extractor=INCEPTION),
+    )
+    monkeypatch.setitem(suites.SUITES, "celebahq", suite)
+    extractor = Extractor(Toy(), INCEPTION, "0123456789abcdef", 24, cpu)
+    monkeypatch.setattr("bench.metrics.extractor.make_extractor", lambda name, device, weights: extractor)
+    monkeypatch.setattr("bench.metrics.features.FEATURE_BATCH", 4)
+    return extractor
+
+
+@pytest.fixture
+def make(tmp_path, data, toy):
+    """The command line: make(), make("--skip-bad", data=..., results=...); returns its status."""
+
+    def call(*more, data=data, results="results", prepared="prepared"):
+        folders = ["--data", data, "--results", tmp_path / results, "--prepared", tmp_path / prepared]
+        small = ["--image-size", SIZE, "--shard-images", 10, "--batch-size", 7, "--workers", 0, "--device", "cpu"]
+        arguments = ["--suite", "celebahq", *folders, *small, "--any-count", *more]
+        return run(main, list(map(str, arguments)))
+
+    return call
+
+
+def statistics_of(tmp_path, prepared="prepared"):
+    (path,) = (tmp_path / prepared / "celebahq").iterdir()  # the parts are removed
+    return path
+
+
+def features_of(data, toy):
+    images = np.stack([decode(path.read_bytes(), SIZE) for path in sorted(data.glob("*.png"))])
+    return toy(torch.from_numpy(images)).double().numpy()
+
+
+def test_statistics_are_those_of_all_features(make, data, toy, tmp_path, capsys):
+    assert make() == 0
+    assert "reference statistics of 37 images -> " in capsys.readouterr().out
+    path = statistics_of(tmp_path)
+    statistics, reference = load_statistics(path)
+    features = features_of(data, toy)
+    assert statistics.count == COUNT
+    np.testing.assert_allclose(statistics.mu, features.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(statistics.sigma, np.cov(features, rowvar=False), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(statistics.features, features, rtol=1e-6)
+    assert path == statistics_path(tmp_path / "prepared" / "celebahq", reference.digest)
+    assert read_reference(tmp_path / "results" / "celebahq") == reference
+    identity = asdict(reference)
+    assert len(identity.pop("digest")) == 64
+    assert identity == {
+        "dataset": "celebahq",
+        "images": COUNT,
+        "image_size": SIZE,
+        "extractor": INCEPTION,
+        "extractor_digest": toy.digest,
+    }
+
+
+def test_of_many_images_some_features_are_kept(make, data, toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_shards, "kept_indices", lambda count, kept=None: np.array([0, 9, 10, 36]))
+    assert make() == 0
+    statistics, _ = load_statistics(statistics_of(tmp_path))
+    np.testing.assert_allclose(statistics.features, features_of(data, toy)[[0, 9, 10, 36]], rtol=1e-6)
+    assert statistics.count == COUNT
+
+
+def test_what_is_there_is_not_made_again(make, toy, tmp_path, capsys):
+    make()
+    calls = toy._network.calls
+    assert make() == 0
+    assert "are there already" in capsys.readouterr().out
+    assert make(results="others") == 0
+    assert toy._network.calls == calls
+    first, second = (read_reference(tmp_path / name / "celebahq") for name in ("results", "others"))
+    assert first == second
+
+
+def test_interruptions_and_batches_change_no_bit(make, toy, tmp_path):
+    """Interrupted in its second shard, then gone on with, in batches of other sizes; the first shard is not redone."""
+    make(prepared="uninterrupted")
+    network = toy._network
+    network.calls, network.limit = 0, 5
+    assert make() == 130
+    network.calls, network.limit = 0, 10**9
+    assert make("--batch-size", "3", results="others") == 0
+    assert network.calls == 3 + 3 + 2  # chunks of 4 in shards of 10, 10 and 7 images
+    assert statistics_of(tmp_path).read_bytes() == statistics_of(tmp_path, "uninterrupted").read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+import torch
+from bench import suites
+from bench.metrics import extractor, features
+from bench.reference import main
+sys.path.insert(0, "tests/bench")
+from test_reference import Toy
+digits = suites.SUITES["digits"]
+evaluation = replace(digits.evaluation, extractor=extractor.INCEPTION)
+suites.SUITES["celebahq"] = replace(digits, name="celebahq", dataset="celebahq", evaluation=evaluation)
+class Dying(Toy):
+    def forward(self, images):
+        if self.calls == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+toy = extractor.Extractor(Dying(), extractor.INCEPTION, "0123456789abcdef", 24, torch.device("cpu"))
+extractor.make_extractor = lambda name, device, weights: toy
+features.FEATURE_BATCH = 4
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_run_is_gone_on_with(make, data, toy, tmp_path):
+    make(prepared="uninterrupted")
+    folders = ["--data", data, "--results", tmp_path / "results", "--prepared", tmp_path / "prepared"]
+    small = ["--image-size", SIZE, "--shard-images", 10, "--workers", 0, "--device", "cpu", "--any-count"]
+    arguments = ["--suite", "celebahq", *folders, *small]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
+    killed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (part,) = (tmp_path / "prepared" / "celebahq" / "reference-parts").glob("*.json")
+    (part.parent / f".{part.name}.half-written").touch()
+    toy._network.calls = 0
+    assert make() == 0
+    assert toy._network.calls == 3 + 3 + 2
+    assert statistics_of(tmp_path).read_bytes() == statistics_of(tmp_path, "uninterrupted").read_bytes()
+
+
+def test_processes_share_the_shards_and_the_last_one_merges(make, toy, tmp_path, capsys):
+    make(prepared="alone")
+    parts = tmp_path / "prepared" / "celebahq" / "reference-parts"
+    network = toy._network
+    network.calls, network.limit = 0, 5
+    assert make() == 130
+    (made,) = parts.glob("*.json")
+    network.limit = 10**9
+    with hold(parts / made.name.replace("00000.json", "00002.lock")) as held:
+        assert held
+        assert make() == 0
+        assert "other processes are making the rest" in capsys.readouterr().out
+        assert len(list(parts.glob("*.json"))) == 3
+    assert make() == 0
+    assert statistics_of(tmp_path).read_bytes() == statistics_of(tmp_path, "alone").read_bytes()
+
+
+def test_who_comes_when_the_parts_are_merged_and_removed_makes_none(make, toy, tmp_path, monkeypatch, capsys):
+    """It looked for the statistics before they were there, and for the parts when they were gone."""
+    make()
+    calls, find, looked = toy._network.calls, ReferenceRun._find, []
+    monkeypatch.setattr(ReferenceRun, "_find", lambda self: find(self) if looked else looked.append(1))
+    assert make() == 0
+    assert "are there already" in capsys.readouterr().out
+    assert toy._network.calls == calls
+    statistics_of(tmp_path)
+
+
+def test_two_processes_that_both_saw_the_last_shard_merge_once(make, toy, tmp_path, monkeypatch, capsys):
+    """The second one waits for the first one's lock, and finds the statistics then, but neither parts nor folder."""
+    merge, inside = ReferenceRun._merge, []
+
+    def slow(self):
+        inside.append(threading.Thread(target=lambda: inside.append(make())))
+        inside[0].start()
+        time.sleep(0.5)
+        assert len(inside) == 1  # it waits
+        return merge(self)
+
+    monkeypatch.setattr(ReferenceRun, "_merge", slow)
+    assert make() == 0
+    inside[0].join()
+    assert inside[1] == 0
+    assert "are there already" in capsys.readouterr().out
+    statistics_of(tmp_path)
+
+
+def test_another_reference_is_refused(make, toy, tmp_path, capsys):
+    make()
+    kept = statistics_of(tmp_path).read_bytes()
+    others = make_pictures(tmp_path / "others", seed=1)
+    identity = (tmp_path / "results" / "celebahq" / "reference.json").read_text()
+    calls = toy._network.calls
+    assert make(data=others) == 2
+    assert make("--image-size", "6") == 2
+    assert toy._network.calls == calls  # before the work
+    assert make(data=others, prepared="elsewhere") == 2  # after it: what the results are of is not there to compare
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "of other images or features" in error
+    assert "choose another --results" in error
+    assert not list((tmp_path / "elsewhere" / "celebahq").glob("*.safetensors"))
+    assert (tmp_path / "results" / "celebahq" / "reference.json").read_text() == identity
+    assert statistics_of(tmp_path).read_bytes() == kept
+    calls = toy._network.calls
+    assert make(data=others, prepared="elsewhere", results="elsewhere-too") == 0  # from the parts
+    assert toy._network.calls == calls
+
+
+def test_images_that_cannot_be_read_stop_the_work_or_are_left_out(make, data, toy, tmp_path, capsys):
+    whole = (data / "012.png").read_bytes()
+    (data / "012.png").write_bytes(whole[:100])
+    assert make() == 2
+    assert "012.png" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "results").exists()
+    assert make("--skip-bad") == 0
+    assert "36 images, without 1 that cannot be read" in capsys.readouterr().out
+    statistics, reference = load_statistics(statistics_of(tmp_path))
+    assert (statistics.count, reference.images) == (36, 36)
+    (data / "012.png").unlink()
+    features = features_of(data, toy)
+    np.testing.assert_allclose(statistics.sigma, np.cov(features, rowvar=False), rtol=1e-6, atol=1e-12)
+
+
+def test_too_few_images(make, tmp_path, capsys):
+    lonely = make_pictures(tmp_path / "one", count=1)
+    assert make(data=lonely) == 2
+    assert "a covariance needs two or more" in capsys.readouterr().err
+
+
+def test_damaged_parts_are_told_of(make, toy, tmp_path, capsys):
+    toy._network.limit = 5
+    make()
+    (part,) = (tmp_path / "prepared" / "celebahq" / "reference-parts").glob("*.safetensors")
+    part.write_bytes(part.read_bytes()[:50])
+    toy._network.limit = 10**9
+    assert make() == 2
+    assert f"{part} is damaged" in capsys.readouterr().err
+    for path in (part, part.with_suffix(".json")):
+        path.unlink()
+    assert make() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "digits"], "--suite digits: its reference images are shipped"),
+        (["--suite", "nothing"], "unknown suite 'nothing'"),
+        (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
+        (["--workers", "-1"], "--workers -1: must be 0 or more"),
+        (["--shard-images", "0"], "--shard-images 0: must be 1 or more"),
+        (["--data", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_bad_input(make, tmp_path, capsys, arguments, message):
+    assert make(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "prepared").exists()
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_dataset_must_be_whole(data, toy, tmp_path, capsys):
+    assert run(main, ["--suite", "celebahq", "--data", str(data), "--device", "cpu"]) == 2
+    assert "expected 30,000" in capsys.readouterr().err
+
+
+def test_features_are_computed_a_hundred_at_a_time():
+    """It is in the identity of no record, but all depend on it."""
+    assert FEATURE_BATCH == 100
+
+
+def test_a_damaged_identity_is_told_of(make, tmp_path):
+    make()
+    path = tmp_path / "results" / "celebahq" / "reference.json"
+    path.write_text(json.dumps({"dataset": "celebahq"}))
+    with pytest.raises(BadInputError, match=r"is damaged .*: run bench/reference.py again"):
+        read_reference(path.parent)
