@@ -182,8 +182,8 @@ def _submit(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int
     submission = Submission(absolute_store, load_profile(arguments.profile), execution, absolute(arguments.assets()))
     trainings, evaluations = submission.submit(cells)
     print(
-        f"submitted {trainings} trainings and {evaluations} cells; what other jobs are at was left to them. Logs: "
-        f"{absolute_store.root / 'slurm' / 'logs'}; the same command with --wait, or again later, says how far they are"
+        f"submitted: {trainings} training(s), {evaluations} cell(s); what other jobs are at is left to them. Logs are in "
+        f"{absolute_store.root / 'slurm' / 'logs'}; the same command with --wait shows how far they are"
     )
     if not arguments.wait:
         return 0

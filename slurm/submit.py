@@ -29,6 +29,7 @@ from slurm.tasks import CellsTask, TrainingTask
 
 REQUEUES = 1000  # each makes progress, or gives a cell up
 POLL_S = 5.0
+EARLY_S = 60  # how much earlier than asked for Slurm may signal
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Submission:
         ordered = sorted(cells, key=lambda cell: -cell.work)
         count = -(-len(ordered) // resources.cells)
         chunks = [ordered[i::count] for i in range(count)]  # each gets some expensive and some cheap ones
-        tasks = [CellsTask(chunk, self.store, self.execution, self.assets, resources.minutes) for chunk in chunks]
+        enough_s = max(0, 60 * resources.minutes - self.profile.signal_s - EARLY_S)
+        tasks = [CellsTask(chunk, self.store, self.execution, self.assets, enough_s) for chunk in chunks]
         training = None if run is None else ledger.jobs.get(run.name)
         for chunk, job in zip(chunks, self._queue("cells", resources, tasks, code, training), strict=True):
             ledger.add([cell.key for cell in chunk], job)
@@ -84,7 +86,11 @@ class Submission:
         folder = self.store.root / "slurm" / "logs"
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=REQUEUES)
         parameters = submitit_parameters(self.profile, resources, f"{self.store.root.name}-{what}")
-        setup = [*parameters.pop("slurm_setup", []), f"export PYTHONPATH={code}"]
+        setup = [
+            *parameters.pop("slurm_setup", []),
+            f"export PYTHONPATH={code}",
+            "export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK",
+        ]
         if after is not None:
             parameters["slurm_additional_parameters"] |= {
                 "dependency": f"afterok:{after}",

@@ -1,7 +1,6 @@
 """What submitit runs on a node: one training, or some cells one after the other."""
 
 import multiprocessing
-import sys
 import time
 from dataclasses import dataclass, field
 
@@ -46,23 +45,32 @@ class TrainingTask:
 
 @dataclass
 class CellsTask:
-    """Evaluates cells, each in a process that may die; requeued before its time limit until all have records."""
+    """Evaluates cells, each in a process that may die; requeued before its time limit until all have records.
+
+    Attributes:
+        cells: what to evaluate.
+        store, execution, assets: as for the evaluator.
+        enough_s: seconds after which a cell that had the job to itself is given up when the job's time is up.
+        left: those under way, or still to come.
+        ended: how many have ended since this job was started, or requeued.
+    """
 
     cells: list[AnyCell]
     store: Store
     execution: ExecutionArguments
     assets: Assets
-    minutes: int
+    enough_s: float
     left: list[AnyCell] = field(default_factory=list)
     ended: int = 0
-    """How many have ended since this task was started, or requeued."""
+    started: float = 0.0
 
     def __call__(self) -> dict[str, str]:
         """Statuses by key."""
         from bench.workers import evaluate_all, in_order
 
+        self.started, self.ended = time.monotonic(), 0
         device, execution = self.execution.chosen()
-        self.left, self.ended, statuses = in_order(missing(self.store, self.cells)), 0, {}
+        self.left, statuses = in_order(missing(self.store, self.cells)), {}
         for record in evaluate_all(self.left, self.store, device, 1, execution, self.assets, apart=True):
             self.left = [cell for cell in self.left if cell.key != record.key]
             self.ended += 1
@@ -71,15 +79,16 @@ class CellsTask:
         return statuses
 
     def checkpoint(self) -> DelayedSubmission:
-        """What is to be run again, when the time is up. A cell that had a whole time limit to itself is given up."""
+        """What is to be run again when the time is up; a cell that had it all to itself is not, and has a record."""
         from bench.workers import lost
 
         for child in multiprocessing.active_children():
             child.kill()
-        if self.left and not self.ended:
+        elapsed_s = time.monotonic() - self.started
+        if self.left and not self.ended and elapsed_s >= self.enough_s:
             device, _ = self.execution.chosen()
-            reason = f"it did not end within a job of {self.minutes} minutes"
+            reason = f"it did not end in the {elapsed_s:.0f} s of a job"
             lost(self.left[0], self.store, device, "timeout", reason)
-            print(f"{self.left[0].key} timeout {reason}", file=sys.stderr, flush=True)
+            print(f"{self.left[0].key} timeout {reason}", flush=True)
             self.left = self.left[1:]
-        return DelayedSubmission(CellsTask(self.left, self.store, self.execution, self.assets, self.minutes))
+        return DelayedSubmission(CellsTask(self.left, self.store, self.execution, self.assets, self.enough_s))

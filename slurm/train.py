@@ -12,6 +12,7 @@ from submitit.helpers import TorchDistributedEnvironment
 
 from bench.cli import run
 from bench.interrupts import Interrupts, OutOfTimeError
+from bench.malloc import restart_with_tuned_malloc
 
 
 def set_ranks() -> None:
@@ -46,4 +47,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_tuned_malloc()
     sys.exit(run(main))

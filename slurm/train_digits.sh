@@ -15,5 +15,5 @@ set -euo pipefail
 models=(dit fpdm)
 cores=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=$cores
-srun --cpus-per-task="$cores" "${PYTHON:-.venv/bin/python}" slurm/train.py \
+srun --unbuffered --cpus-per-task="$cores" "${PYTHON:-.venv/bin/python}" slurm/train.py \
     --suite digits --models "${models[$SLURM_ARRAY_TASK_ID]}" "$@"

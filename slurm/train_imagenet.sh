@@ -20,5 +20,5 @@ models=(dit fpdm)
 cores=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=$cores
 [ -z "${SETUP:-}" ] || . "$SETUP" # a site's modules, if it has any
-srun --cpus-per-task="$cores" --kill-on-bad-exit=1 "${PYTHON:-.venv/bin/python}" slurm/train.py \
+srun --unbuffered --cpus-per-task="$cores" --kill-on-bad-exit=1 "${PYTHON:-.venv/bin/python}" slurm/train.py \
     --suite imagenet --models "${models[$SLURM_ARRAY_TASK_ID]}" "$@"
