@@ -158,9 +158,8 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:
             raise
-        print(
-            f"error: {error.filename or 'storage'}: {error.strerror}; free space or choose --results", file=sys.stderr
-        )
+        advice = "free space or choose another folder (--results, --prepared)"
+        print(f"error: {error.filename or 'storage'}: {error.strerror}; {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)

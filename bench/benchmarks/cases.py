@@ -29,6 +29,16 @@ class Case:
     group: str
 
 
+LATENTS = tuple(
+    Case("latents 32x32x4, batch 64", part, "eager", f"latents: {group}")
+    for part, group in (
+        ("read from shards", "read a batch"),
+        ("read a file per image", "read a batch"),
+        ("draw 64 of 512", "draw a batch"),
+    )
+)
+
+
 def twins_of(size: str, device: str, precisions: Sequence[str], compiled: bool = True) -> list[Speed]:
     """Twins to be timed on a "cpu" or "cuda" device, by precision; compiled, too, or eager only.
 

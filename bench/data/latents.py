@@ -118,11 +118,12 @@ class Latents:
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"rows {wanted.min()}..{wanted.max()} of {len(self)}")
         channels, height, width = self.shape
-        found = np.empty((len(wanted), 2 * channels, height, width), dtype=np.float16)
+        found = torch.empty(len(wanted), 2 * channels, height, width)
         shards = np.searchsorted(self._starts, wanted, side="right") - 1
         for place, (shard, row, mirror) in enumerate(zip(shards, wanted - self._starts[shards], mirrors, strict=True)):
-            found[place] = self._moments[shard][row, mirror]
-        return torch.from_numpy(found).float()
+            # torch converts faster than numpy, and one image is too little for it to wake its threads
+            found[place] = torch.from_numpy(self._moments[shard][row, mirror].copy())
+        return found
 
 
 def _damaged(path: Path, what: str) -> BadInputError:
@@ -199,9 +200,14 @@ class LatentSource:
         moments = self._latents.moments(rows, mirrored[chosen])
         x0, noise = torch.empty(2, len(rows), *self._latents.shape)
         for place, position in enumerate(range(chosen.start, chosen.stop)):
-            # one image at a time: vectorised arithmetic rounds by the place in memory, and so by the part
-            noise[place], e = torch.randn((2, *self._latents.shape), generator=generator(seed, "noise", step, position))
-            mean, log_variance = moments[place].chunk(2)
-            z = mean + (0.5 * log_variance).exp() * e
-            x0[place] = (z - self._latents.shift_factor) * self._latents.scaling_factor
+            drawn = torch.randn((2, *self._latents.shape), generator=generator(seed, "noise", step, position))
+            noise[place] = drawn[0]
+            # One image at a time: vectorised arithmetic may round by the place in memory, and so by the part. And in
+            # numpy: torch would wake its threads for each exponential.
+            x0[place] = torch.from_numpy(self._sample(moments[place].numpy(), drawn[1].numpy()))
         return Batch(x0, noise, t[chosen], y)
+
+    def _sample(self, moments: np.ndarray, e: np.ndarray) -> np.ndarray:
+        mean, log_variance = np.split(moments, 2)
+        z = mean + np.exp(np.float32(0.5) * log_variance) * e
+        return (z - np.float32(self._latents.shift_factor)) * np.float32(self._latents.scaling_factor)
