@@ -63,9 +63,9 @@ def main(argv: list[str] | None = None) -> int:
 
     from bench.data.encoding import Encoding
     from bench.data.latents import MANIFEST
-    from bench.environment import usable_cores
+    from bench.environment import pick_task_device, usable_cores
 
-    autoencoder = _load(arguments.vae, _device(arguments.device))
+    autoencoder = _load(arguments.vae, pick_task_device(arguments.device))
     if arguments.image_size % autoencoder.downsampling:
         raise BadInputError(f"--image-size {arguments.image_size}: not a multiple of {autoencoder.downsampling}")
     encoding = Encoding(
@@ -114,16 +114,6 @@ def _check(arguments: Arguments) -> None:
         value, least = getattr(arguments, name), int(name != "workers")
         if value is not None and value < least:
             raise BadInputError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
-
-
-def _device(name: str) -> "torch.device":
-    import torch
-
-    from bench.environment import pick_device
-
-    if name == "auto" and torch.cuda.device_count() > 1:
-        name = f"cuda:{int(os.environ.get('SLURM_LOCALID', 0)) % torch.cuda.device_count()}"
-    return pick_device(name)
 
 
 def _load(vae: str, device: "torch.device") -> "LatentAutoencoder":

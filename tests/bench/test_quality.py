@@ -272,7 +272,7 @@ class Drawing:
 
 def test_a_cell_is_measured_against_statistics_from_a_file(latent_cell, toy, store, cpu, tmp_path, monkeypatch):
     monkeypatch.setattr("bench.evaluate.make_extractor", lambda name, device, weights: toy)
-    monkeypatch.setattr("bench.evaluate.load_codec", lambda run, assets, device: PixelAutoencoder())
+    monkeypatch.setattr("bench.evaluate.load_codec", lambda run, assets, device, trained_with: PixelAutoencoder())
     assert is_latent(latent_cell.run.dataset)
     evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path))
     images = pictures(20, seed=1)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,22 @@ def python(*arguments, check=True, timeout=600, **environment):
     return result
 
 
-def start(*arguments, **environment):
-    """The same, in the background."""
-    return subprocess.Popen(
+@contextmanager
+def started(*arguments, **environment):
+    """The same in the background, inside; its output is one text."""
+    with subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, **environment},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def queued():

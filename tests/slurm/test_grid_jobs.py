@@ -1,0 +1,188 @@
+"""Grids as jobs of a real Slurm: a local run's records; kills, cancelled jobs, time limits; two submissions at once."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from on_cluster import processes, python, queued, started, wait_until
+
+pytestmark = pytest.mark.slurm
+
+SMALL = ("--suite", "digits", "--size", "xs/2", "--seeds", "0", "--device", "cpu")
+GRID = (*SMALL, "--grid", "reuse", "--budget", "12", "--samples", "16", "--train-steps", "12")  # 1 training, 12 cells
+TRAIN = (*SMALL[:4], "--device", "cpu", "--models", "fpdm", "--train-steps", "12")  # what GRID needs
+PROFILE = """
+like = "local"
+[training]
+ranks = 1
+[evaluation]
+cells = 4
+"""
+
+
+@pytest.fixture
+def profile(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(PROFILE)
+    return path
+
+
+@pytest.fixture
+def on_slurm(cluster, profile, tmp_path):
+    """The flags that have a grid's work done by the cluster, into tmp_path/results."""
+    yield ("--executor", "slurm", "--profile", str(profile), "--results", str(tmp_path / "results"))
+    if left := list(queued()):
+        subprocess.run(["scancel", *left], check=True)
+
+
+def records(results):
+    return {path.stem: json.loads(path.read_text()) for path in (results / "digits" / "records").glob("*.json")}
+
+
+def evaluated(results):
+    """How often a task said that it evaluated each cell, and to what end."""
+    said = Counter()
+    for log in (results / "digits" / "slurm" / "logs").glob("*_log.out"):
+        said.update(re.findall(r"^\d\d:\d\d:\d\d ([0-9a-f]{16}) (\w+)", log.read_text(), re.MULTILINE))
+    return said
+
+
+def tasks_of(results):
+    """The processes of tasks of this results folder."""
+    ours = set(processes(f"{results}/digits/slurm/logs"))
+    return [pid for pid in processes("submitit.core._submit") if pid in ours]
+
+
+def job_of(pid):
+    lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    variables = dict(line.split("=", 1) for line in lines if "=" in line)
+    return f"{variables.get('SLURM_ARRAY_JOB_ID')}_{variables.get('SLURM_ARRAY_TASK_ID')}"
+
+
+def test_the_cluster_gives_the_records_of_a_local_run(on_slurm, tmp_path):
+    local = tmp_path / "local"
+    python("bench/run_grid.py", *GRID, "--workers", "2", "--results", local, OMP_NUM_THREADS="1")
+    result = python("bench/run_grid.py", *GRID, *on_slurm, "--wait")
+    assert "submitted: 1 training(s), 12 cell(s)" in result.stdout
+    assert "with / without" in result.stdout  # the table is drawn at the end
+    ours, theirs = records(tmp_path / "results"), records(local)
+    assert len(ours) == 12
+    assert ours.keys() == theirs.keys()
+    for key, record in ours.items():
+        for part in ("status", "reason", "cell", "inputs", "metrics", "cost", "series", "samples_digest"):
+            assert record[part] == theirs[key][part], part
+        for name in ("commit", "dirty"):  # of the checkout that the tasks' copy of the code was made from
+            assert record["environment"][name] == theirs[key]["environment"][name] is not None
+    again = python("bench/run_grid.py", *GRID, *on_slurm)
+    assert "all 12 cells of reuse have records" in again.stdout
+
+
+def test_a_killed_task_and_a_cancelled_job_are_run_again_and_nothing_twice(on_slurm, tmp_path):
+    results = tmp_path / "results"
+    with started("bench/run_grid.py", *GRID, *on_slurm, "--wait") as waiting:
+        array = wait_until(lambda: cells_array(results), 60, "submission")
+        tasks = wait_until(lambda: [pid for pid in tasks_of(results) if job_of(pid).startswith(array)], 240, "a task")
+        killed = job_of(tasks[0])
+        os.kill(tasks[0], signal.SIGKILL)
+        others = [job for job in queued() if job.startswith(array) and job != killed]
+        assert others
+        subprocess.run(["scancel", others[-1]], check=True)
+        output, _ = waiting.communicate(timeout=400)
+    assert waiting.returncode == 0, output
+    assert "they are submitted once more" in output
+    found = records(results)
+    assert len(found) == 12
+    assert {record["status"] for record in found.values()} == {"done"}
+    assert set(evaluated(results).values()) == {1}
+    assert len(evaluated(results)) == 12
+
+
+def cells_array(results):
+    """The array of the cells, as the ledger names it: `17_`. None before there is one."""
+    path = results / "digits" / "slurm" / "jobs.json"
+    jobs = json.loads(path.read_text()) if path.exists() else {}
+    return next((job.split("_")[0] + "_" for name, job in jobs.items() if not name.startswith("fpdm")), None)
+
+
+def test_a_cell_whose_process_is_killed_twice_has_a_record_that_says_so(on_slurm, tmp_path):
+    """As the kernel kills what takes more memory than there is. The task goes on with its other cells."""
+    results = tmp_path / "results"
+    python("bench/train.py", *TRAIN, "--results", results)
+    cells = ("--only", *first_keys(4))
+
+    def workers():
+        return [pid for task in tasks_of(results) for pid in children(task)]
+
+    with started("bench/run_grid.py", *GRID, *cells, *on_slurm, "--wait") as waiting:
+        for _ in range(2):
+            (worker, *_rest) = wait_until(workers, 240, "a worker")
+            os.kill(worker, signal.SIGKILL)
+            wait_until(lambda worker=worker: worker not in workers(), 30, "its end")
+        output, _ = waiting.communicate(timeout=400)
+    assert waiting.returncode == 1, output
+    found = records(results)
+    assert Counter(record["status"] for record in found.values()) == {"oom": 1, "done": 3}
+    (oom,) = (record for record in found.values() if record["status"] == "oom")
+    assert oom["reason"] == "its process was killed, most likely for memory"
+    assert f"oom, {oom['reason']}" in output
+    python("bench/run_grid.py", *GRID, *cells, *on_slurm, "--wait")  # again, with enough of it
+    assert {record["status"] for record in records(results).values()} == {"done"}
+
+
+def first_keys(count):
+    lines = python("bench/run_grid.py", *GRID, "--list").stdout.splitlines()
+    return [line.split(",")[-1] for line in lines[1 : count + 1]]
+
+
+def children(pid):
+    """A task's processes that evaluate: those that multiprocessing has spawned."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    spawned = set(processes("multiprocessing.spawn import spawn_main"))
+    return [int(child) for child in found if int(child) in spawned]
+
+
+def test_two_submissions_of_one_grid_at_once_do_no_work_twice(on_slurm, tmp_path):
+    results = tmp_path / "results"
+    command = ("bench/run_grid.py", *GRID, *on_slurm, "--wait")
+    with started(*command) as one, started(*command) as other:
+        both = [one, other]
+        outputs = [process.communicate(timeout=500)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    said = sorted(re.search(r"submitted: (\d+) training\(s\), (\d+) cell", output).groups() for output in outputs)
+    assert said == [("0", "0"), ("1", "12")]
+    assert {record["status"] for record in records(results).values()} == {"done"}
+    assert len(evaluated(results)) == 12
+    assert set(evaluated(results).values()) == {1}
+
+
+def test_a_cell_that_a_whole_job_is_not_enough_for_ends_as_timeout(on_slurm, tmp_path):
+    """A job of two minutes, told a minute or two before; its first cell would take hours."""
+    results = tmp_path / "results"
+    (tmp_path / "mine.toml").write_text('like = "local"\nsignal_s = 60\n[evaluation]\ncells = 4\nminutes = 2\n')
+    python("bench/train.py", *TRAIN, "--results", results)
+    long = ("--grid", "reuse", "--budget", "560", "--samples", "20000", "--train-steps", "12")
+    lines = python("bench/run_grid.py", *SMALL, *long, "--list").stdout.splitlines()
+    key = lines[1].split(",")[-1]
+    result = python("bench/run_grid.py", *SMALL, *long, "--only", key, *on_slurm, "--wait", check=False)
+    assert result.returncode == 1, result.stdout + result.stderr
+    (record,) = records(results).values()
+    assert record["status"] == "timeout"
+    assert re.fullmatch(r"it did not end in the \d+ s of a job", record["reason"])
+
+
+def test_a_profile_that_the_cluster_refuses_is_one_line(cluster, tmp_path):
+    results = tmp_path / "results"
+    flags = (*GRID, "--executor", "slurm", "--profile", "v100", "--results", results)
+    result = python("bench/run_grid.py", *flags, check=False)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: --profile v100: Slurm refuses the job (")
+    assert "Traceback" not in result.stderr
+    assert not queued()
