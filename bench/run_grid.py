@@ -10,14 +10,16 @@ from typing import Annotated, Literal
 import tyro
 
 from bench.calibration import calibrate, check_hardware, needs_prices, resolved, summary
+from bench.cells import Cell
 from bench.cli import AssetArguments, CellArguments, ExecutionArguments, parse, run
-from bench.data import DIGESTS
+from bench.data import is_latent
 from bench.errors import BadInputError
 from bench.grids import GPU_GRIDS, get_cells
 from bench.malloc import restart_with_tuned_malloc
 from bench.measurements import AnyCell
-from bench.plan import needed_runs, plan
+from bench.plan import needed_runs, plan, untrained
 from bench.progress import interval_s
+from bench.references import reference_path
 from bench.selection import Selection
 from bench.store import Store, missing
 from bench.suites import Suite
@@ -57,8 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         raise BadInputError(f"--workers {arguments.workers}: must be 1 or more")
     suite = arguments.chosen_suite()
     store = Store(arguments.results, suite.name)
-    if not (arguments.list_cells or arguments.plan or arguments.executor == "slurm"):
-        _check_device(arguments)
+    if not (arguments.list_cells or arguments.plan):
+        _check_where(arguments)
     selection = _calibrated(arguments, suite, store)
     cells = _choose(arguments, get_cells(arguments.grid, suite, selection))
     if arguments.list_cells:
@@ -69,12 +71,13 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(plan(suite, store, cells, todo, _workers(arguments))))
         if needs_prices(selection, arguments.grid) and selection.prices is None:
             print("seconds are not calibrated: the cells that follow from them come on top")
-        if suite.dataset not in DIGESTS and selection.reference is None:
+        if is_latent(suite.dataset) and selection.reference is None:
             print("there is no reference yet (bench/reference.py): the cells get other keys when there is one")
         return 0
     store.check_writable()
     failed = 0
     if todo:
+        _check_assets(arguments, selection, store, todo)
         if not arguments.retrain:
             _refuse_to_outdate(store, todo)
         if arguments.executor == "slurm":
@@ -87,8 +90,13 @@ def main(argv: list[str] | None = None) -> int:
     return drawn or (1 if failed else 0)
 
 
-def _check_device(arguments: Arguments) -> None:
-    """BadInputError for a device or execution that is not there, or that does not fit what is asked for."""
+def _check_where(arguments: Arguments) -> None:
+    """BadInputError for a profile, device or execution that is not there, or that does not fit what is asked for."""
+    if arguments.executor == "slurm":
+        from slurm.resources import load_profile
+
+        load_profile(arguments.profile)
+        return
     device, execution = arguments.chosen()
     if arguments.grid in GPU_GRIDS and device.type != "cuda":
         raise BadInputError(f"--grid {arguments.grid}: for a GPU, and --device {arguments.device} is {device}")
@@ -99,7 +107,9 @@ def _check_device(arguments: Arguments) -> None:
 def _calibrated(arguments: Arguments, suite: Suite, store: Store) -> Selection:
     """What is selected, with prices; they are measured now if cells that are to be evaluated follow from them."""
     selection = resolved(arguments.selection(), store, suite)
-    here = not (arguments.list_cells or arguments.plan)
+    here = not (arguments.list_cells or arguments.plan or arguments.executor == "slurm")
+    if arguments.executor == "slurm" and selection.account == "seconds" and selection.prices is None:
+        raise BadInputError("--account seconds: not calibrated on the cluster yet; run --grid throughput on it first")
     if here and selection.prices is None and needs_prices(selection, arguments.grid):
         get_cells(arguments.grid, suite, replace(selection, account="macs"))  # bad input comes first
         store.check_writable()
@@ -121,6 +131,19 @@ def _list(arguments: Arguments, cells: Sequence[AnyCell]) -> None:
     writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+
+
+def _check_assets(arguments: Arguments, selection: Selection, store: Store, todo: Sequence[AnyCell]) -> None:
+    """BadInputError, before the work and the queue, where a latent suite lacks latents or reference statistics."""
+    from bench.data.training import check_training_data
+
+    check_training_data(untrained(store, needed_runs(todo)), arguments.assets())
+    latent = any(isinstance(c, Cell) and c.measure == "quality" and is_latent(c.run.dataset) for c in todo)
+    if latent and selection.reference is None:
+        raise BadInputError(
+            f"--suite {arguments.suite}: {reference_path(store.root)} is not there, which names its reference; make it "
+            f"with bench/reference.py --suite {arguments.suite} --data DIR"
+        )
 
 
 def _refuse_to_outdate(store: Store, todo: Sequence[AnyCell]) -> None:

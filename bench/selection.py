@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.accounts import ACCOUNTS, Account, Prices
 from bench.cells import Protocol, TrainingRun
-from bench.data import DIGESTS
+from bench.data import DIGESTS, is_latent
 from bench.errors import BadInputError
 from bench.metrics.extractor_weights import extractor_digest
 from bench.references import Reference
@@ -90,7 +90,7 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
     """The suite's protocol at the selection's sample count."""
     recipe = suite.evaluation
     samples = recipe.samples if selection.samples is None else selection.samples
-    if suite.dataset in DIGESTS:
+    if not is_latent(suite.dataset):
         digests = extractor_digest(recipe.extractor), DIGESTS[suite.dataset]
     else:
         known = selection.reference

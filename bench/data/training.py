@@ -1,6 +1,6 @@
 """What a run trains on: the images of an embedded dataset, or the latents of another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from bench.assets import Assets
@@ -34,6 +34,12 @@ def training_source(run: TrainingRun, assets: Assets, ranks: Ranks) -> Iterator[
         yield source
     finally:
         source.close()
+
+
+def check_training_data(runs: Iterable[TrainingRun], assets: Assets) -> None:
+    """Find out before jobs are queued whether runs will find latents to train on. BadInputError if not."""
+    for run in {run.model: run for run in runs if is_latent(run.dataset)}.values():
+        check_latents(Latents.open(assets.latents(run.suite), verify=False), run)
 
 
 def check_latents(latents: Latents, run: TrainingRun) -> None:
