@@ -78,38 +78,50 @@ class Gradients:
 
         Returns:
             (3,): this rank's loss, and its parts mse and vb.
-        """
-        return self._accumulate(step, self._parts(), self._policy.draw(self._run.seed, step))
 
-    def warm_up(self) -> None:
+        Raises:
+            BadInputError: memory does not suffice, though it did in `warm_up`.
+        """
+        try:
+            return self._accumulate(step, self._parts(), self._policy.draw(self._run.seed, step))
+        except torch.OutOfMemoryError as error:
+            raise self._too_large() from error
+
+    def warm_up(self, reserve_bytes: int = 0) -> None:
         """Compute gradients and drop them: lazy initialisation and compilation happen now.
 
         The draws of the latter are those that differ in what is compiled. Where memory does not suffice for a rank's
         share at once, and no micro-batch was asked for, it is halved until it does, on every rank alike.
 
+        Args:
+            reserve_bytes: memory to leave to what is not there yet.
+
         Raises:
             BadInputError: nothing fits.
         """
-        recipe = self._run.recipe
-        for unroll in (
-            (Unroll(0, 1), Unroll(2, 2)) if self._execution.compiled else (Unroll(recipe.n_max, recipe.m_max),)
-        ):
-            while not self._fits(unroll):
+        largest = Unroll(self._run.recipe.n_max, self._run.recipe.m_max)
+        for unroll in (Unroll(0, 1), Unroll(2, 2)) if self._execution.compiled else (largest,):
+            while not self._fits(unroll, reserve_bytes):
                 if self.micro_batch == 1 or self._execution.micro_batch:
-                    raise BadInputError(
-                        f"a step of {self._run.name} on {self.micro_batch} image(s) does not fit into the memory of "
-                        f"{self._device}: give a smaller --micro-batch, or --grad-checkpointing"
-                    )
+                    raise self._too_large()
                 self.micro_batch //= 2
 
-    def _fits(self, unroll: Unroll) -> bool:
+    def _too_large(self) -> BadInputError:
+        return BadInputError(
+            f"step of {self._run.name} on {self.micro_batch} image(s) does not fit into the memory of {self._device}; "
+            "give a smaller --micro-batch, or --grad-checkpointing"
+        )
+
+    def _fits(self, unroll: Unroll, reserve_bytes: int) -> bool:
         """Whether every rank has the memory. Without averaging: one that fails must not leave the others waiting."""
-        full = False
+        full, reserved = False, []
         try:
+            reserved.append(torch.empty(reserve_bytes, dtype=torch.uint8, device=self._device))
             with self._apart():
                 self._accumulate(0, self._parts()[:1], unroll)
         except torch.OutOfMemoryError:
             full = True
+        reserved.clear()
         self._forward.zero_grad()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

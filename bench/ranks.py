@@ -5,6 +5,7 @@ writes. Started by torchrun, or by Slurm through `slurm/train.py`; alone where n
 """
 
 import os
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,5 +106,18 @@ def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
         raise BadInputError(f"{world} ranks cannot join at {where}: {str(error).splitlines()[0]}") from error
     try:
         yield Ranks(dist.get_rank(), world), device
+    except BaseException as error:
+        _let_go(error)
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Drop what the frames of an exception hold: were a DDP module the last to hold the group, it would wait for ever.
+
+    (Its destructor joins gloo's threads while it has the interpreter's lock, and they may want that to end.)
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -149,7 +149,8 @@ class Trainer:
     def warm_up(self) -> None:
         """A step whose gradients are dropped, off the clock (`Gradients.warm_up`)."""
         started = time.perf_counter()
-        self._gradients.warm_up()
+        moments = 0 if self._optimizer.state else sum(len(_MOMENTS) * p.nbytes for p in self._parameters)
+        self._gradients.warm_up(reserve_bytes=moments)  # which the first step of the optimizer will take
         self._off_clock_s["warm_up"] += time.perf_counter() - started
 
     def _train_step(self) -> None:
@@ -157,7 +158,7 @@ class Trainer:
         self._scaler.unscale_(self._optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.run.recipe.clip_norm)
         rows = self.ranks.gather(torch.cat((losses, norm.reshape(1))).tolist())
-        values = [math.fsum(column) / len(rows) for column in zip(*rows, strict=True)]
+        values = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
         # The scaler skips a step whose fp16 gradients overflow; anything else that is not finite ends the run.
         if not math.isfinite(values[0]) or not (math.isfinite(values[3]) or self._scaler.is_enabled()):
             self.status = "diverged"

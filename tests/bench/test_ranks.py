@@ -109,6 +109,29 @@ def test_two_ranks_stop_together_on_one_rank_s_signal_and_go_on(tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_an_interrupted_rank_lets_go_of_its_network_before_the_group_ends(tmp_path):
+    """Else the network may be the last to hold the group, and wait for gloo's threads, which wait for it."""
+    script = (
+        "-c",
+        "import os, signal, sys, weakref; import torch.distributed as dist; from bench import ranks, trainer\n"
+        "from bench.cli import run; from bench.train import main\n"
+        "made, destroy, parallel = [], dist.destroy_process_group, ranks.Ranks.parallel\n"
+        "def noted(self, module, device):\n"
+        "    wrapped = parallel(self, module, device); made.append(weakref.ref(wrapped)); return wrapped\n"
+        "def checked():\n"
+        "    print('networks left:', sum(ref() is not None for ref in made), 'of', len(made)); destroy()\n"
+        "step = trainer.Trainer._train_step\n"
+        "def stopped(self):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); step(self)\n"
+        "ranks.Ranks.parallel, dist.destroy_process_group, trainer.Trainer._train_step = noted, checked, stopped\n"
+        "sys.exit(run(main))",
+    )
+    arguments = ["--models", "dit", "--train-steps", "5", "--results", str(tmp_path)]
+    codes, outputs = finish(start_ranks(2, arguments, script))
+    assert codes == [130, 130], outputs
+    assert all("networks left: 0 of 1" in output for output, _ in outputs)
+
+
 def test_a_batch_that_ranks_cannot_share_is_refused():
     assert [Ranks(rank, 4).share(12) for rank in range(4)] == [range(0, 3), range(3, 6), range(6, 9), range(9, 12)]
     with pytest.raises(BadInputError, match="5 ranks cannot share a batch of 12 equally"):
@@ -150,7 +173,7 @@ def test_micro_batches_are_halved_until_they_fit(tiny_run, store, cpu, monkeypat
 
 def test_what_does_not_fit_at_all_is_one_line(tiny_run, store, cpu, monkeypatch):
     SmallMemory(monkeypatch, 0)
-    with pytest.raises(BadInputError, match=r"on 1 image\(s\) does not fit into the memory of cpu: .*--grad-check"):
+    with pytest.raises(BadInputError, match=r"on 1 image\(s\) does not fit into the memory of cpu; .*--grad-check"):
         train_together([tiny_run("dit")], store, cpu)
     with pytest.raises(BadInputError, match=r"on 8 image\(s\) does not fit"):
         train_together([tiny_run("dit")], store, cpu, Execution(micro_batch=8))
