@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -28,7 +27,7 @@ from bench.metrics.footprint import measure_footprint
 from bench.metrics.reference_statistics import ReferenceStatistics, reference_of
 from bench.metrics.speed import measure_speed
 from bench.metrics.throughput import median_seconds
-from bench.store import Record, Store
+from bench.store import Record, Store, utc_now
 
 OVERSPEND = 1.01  # times what constant allocation spends: what a cell may spend and still be compared
 
@@ -67,7 +66,7 @@ def make_record(
         cell=cell.row() | spec,
         inputs=inputs,
         environment=describe(device) | {"execution": str(execution)},
-        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished_at=utc_now(),
         **measured,
     )
 

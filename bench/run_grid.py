@@ -21,7 +21,7 @@ from bench.plan import needed_runs, plan, untrained
 from bench.progress import interval_s
 from bench.references import reference_path
 from bench.selection import Selection
-from bench.store import Store, missing
+from bench.store import Store, missing, utc_now
 from bench.suites import Suite
 
 
@@ -173,12 +173,12 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     device, execution = arguments.chosen()
     assets, alternate = arguments.assets(), arguments.chosen_suite().alternate
     train_together(needed_runs(missing(store, cells)), store, device, execution, assets, alternate=alternate)
-    todo = missing(store, cells)  # weights trained just now make older records stale
+    since, todo = utc_now(), missing(store, cells)  # weights trained just now make older records stale
     work = {cell.key: cell.work for cell in todo}
     failed = 0
     form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(total=sum(work.values()), bar_format=form, mininterval=interval_s(), disable=not todo) as bar:
-        records = evaluate_all(todo, store, device, _workers(arguments), execution, assets)
+        records = evaluate_all(todo, store, device, _workers(arguments), execution, assets, since=since)
         for done, record in enumerate(records, start=1):
             cell = record.cell
             what = " ".join(str(cell[name]) for name in ("measure", "model", "budget") if cell[name])

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -46,6 +47,11 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON whole, keys in the order given."""
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
+
+
+def utc_now() -> str:
+    """The time, UTC in ISO 8601 to the second: what records are dated with."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

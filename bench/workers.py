@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import torch
 
@@ -23,7 +22,7 @@ from bench.evaluate import Evaluator, make_record
 from bench.execution import EAGER, Execution
 from bench.locks import hold
 from bench.measurements import AnyCell, Speed
-from bench.store import Record, Store
+from bench.store import Record, Store, utc_now
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class CellWorker:
             if not held:
                 return None
             record = self._store.current(cell)
-            if record is not None and (record.status == "done" or record.finished_at >= self._since):
+            if record is not None and record.finished_at >= self._since:
                 return record
             return self._evaluator.evaluate(cell)
 
@@ -95,6 +94,7 @@ def evaluate_all(
     execution: Execution = EAGER,
     assets: Assets = Assets(),  # noqa: B008, it is frozen
     apart: bool = False,
+    since: str | None = None,
 ) -> Iterator[Record]:
     """Evaluate cells `in_order`, yielding records as they are written. On a CPU, workers share out its threads.
 
@@ -106,8 +106,10 @@ def evaluate_all(
         store, device, execution, assets: as for `Evaluator`.
         workers: processes side by side.
         apart: also a single worker is a process of its own, so that its death is that of a cell only.
+        since: when it was found out that these cells are to be evaluated (`utc_now`); now by default. A record from
+            then on is another process's, and taken.
     """
-    setting = Setting(store, device, workers, execution, assets, datetime.now(UTC).isoformat(timespec="seconds"))
+    setting = Setting(store, device, workers, execution, assets, since or utc_now())
     left = {cell.key: cell for cell in in_order(cells)}
     if workers == 1 and not apart:  # as many as asked for, even for one cell: its times are to be compared
         worker = CellWorker(setting)

@@ -11,7 +11,7 @@ from bench.cells import TrainingRun
 from bench.cli import ExecutionArguments
 from bench.interrupts import Interrupts, OutOfTimeError
 from bench.measurements import AnyCell
-from bench.store import Store, missing
+from bench.store import Store, missing, utc_now
 
 
 @dataclass
@@ -70,8 +70,9 @@ class CellsTask:
 
         self.started, self.ended = time.monotonic(), 0
         device, execution = self.execution.chosen()
-        self.left, statuses = in_order(missing(self.store, self.cells)), {}
-        for record in evaluate_all(self.left, self.store, device, 1, execution, self.assets, apart=True):
+        since, statuses = utc_now(), {}
+        self.left = in_order(missing(self.store, self.cells))
+        for record in evaluate_all(self.left, self.store, device, 1, execution, self.assets, apart=True, since=since):
             self.left = [cell for cell in self.left if cell.key != record.key]
             self.ended += 1
             statuses[record.key] = record.status

@@ -166,11 +166,11 @@ def test_records_of_earlier_weights_do_not_count(cells, evaluated_store, cpu):
     assert missing(evaluated_store, [cell]) == []
 
 
-def evaluate_or_die(cell):
+def evaluate_or_die(cell, wait):
     """What a worker does with a cell, but the kernel's OOM killer strikes at seed 77."""
     if cell.seed == 77:
         os.kill(os.getpid(), signal.SIGKILL)
-    return workers._evaluate(cell)
+    return workers._evaluate(cell, wait)
 
 
 def test_a_cell_whose_process_is_killed_gets_a_record_and_the_others_are_evaluated(

@@ -153,8 +153,7 @@ def test_figure_2_has_a_block_for_each_block_of_the_configuration(evidence_of, m
     monkeypatch.setattr(fig2_architecture.style, "save", lambda figure, path: drawn.append(figure) or [])
     wider = replace(suite, dit=replace(suite.dit, depth=12), fpdm=replace(suite.fpdm, n_pre=2, n_post=0))
     for one in (suite, wider):
-        monkeypatch.setattr(fig2_architecture, "get_suite", lambda name, one=one: one)
-        fig2_architecture.draw(evidence_of("smoothing"))
+        fig2_architecture.draw(replace(evidence_of("smoothing"), sized=one))
     boxes = [sum(type(patch).__name__ == "FancyBboxPatch" for patch in figure.axes[0].patches) for figure in drawn]
     assert boxes == [28 + 2 * (1 + 1 + 1), 12 + 2 * (2 + 1 + 0)]
     texts = " ".join(text.get_text() for text in drawn[1].axes[0].texts)
@@ -254,9 +253,8 @@ def test_the_figures_of_other_datasets_are_named_with_the_suite_that_they_need(e
     fig8_11_uncurated.draw(evidence)
     assert capsys.readouterr().out.splitlines() == lines
     suite = replace(get_suite("digits"), dataset="church")
-    monkeypatch.setattr(fig8_11_uncurated, "get_suite", lambda name: suite)
     monkeypatch.setattr(fig8_11_uncurated.style, "save", lambda figure, path: [path])
-    assert fig8_11_uncurated.draw(evidence)[0].name == "fig9_church"
+    assert fig8_11_uncurated.draw(replace(evidence, sized=suite))[0].name == "fig9_church"
     assert capsys.readouterr().out.splitlines() == [line for line in lines if "church" not in line]
 
 
