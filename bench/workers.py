@@ -29,7 +29,7 @@ from bench.store import Record, Store, utc_now
 class Setting:
     """What workers evaluate with; as for `Evaluator`.
 
-    `since` is the time, UTC in ISO 8601, from which on a record is one that another process has just written.
+    `since` is the time, UTC in ISO 8601, after which a record is one that another process has just written.
     """
 
     store: Store
@@ -53,7 +53,7 @@ class CellWorker:
             if not held:
                 return None
             record = self._store.current(cell)
-            if record is not None and record.finished_at >= self._since:
+            if record is not None and record.finished_at > self._since:
                 return record
             return self._evaluator.evaluate(cell)
 

@@ -112,7 +112,7 @@ def test_other_accounts_are_named_where_budgets_are(tmp_path, write_records, cap
     assert main([*flags, "--grid", "smoothing", "--print-table"]) == 0
     printed = capsys.readouterr().out
     assert "what DiT spends on so many block passes, in MACs" in printed
-    assert "|   DiT passes   |" in printed
+    assert "|   DiT passes |" in printed
     assert "|   block passes |" not in printed
     folder = tmp_path / "digits/tables/account-macs-seeds-0"
     assert (folder / "smoothing.md").read_text().startswith("|   DiT passes | model")
