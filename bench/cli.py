@@ -1,7 +1,6 @@
 """What the command lines share: the choice of cells, parsing through tyro, bad input as one line and exit status 2."""
 
 import contextlib
-import errno
 import io
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import tyro
 
 from bench.assets import Assets
-from bench.errors import BadInputError
+from bench.errors import BadInputError, complaint
 from bench.execution import Execution
 from bench.selection import Selection
 from bench.suites import MODELS, Suite, get_suite
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     import torch
 
 Config = TypeVar("Config")
-_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class TrainingArguments:
     size: str | None = None
     """Twins of another size and patch, as S/2, where the suite has XL/2: not the comparison that the paper makes."""
     batch_size: int | None = None
-    """Training batch, over all ranks; the suite's own by default."""
+    """Training batch over all ranks, a multiple of their number; the suite's own by default."""
     train_seconds: float | None = None
     """Training clock of each model, in seconds; the suite's own by default."""
     train_steps: int | None = None
@@ -62,12 +60,16 @@ class ExecutionArguments:
     micro_batch: int | None = None
     """Images that a training step takes at once on each device, gradients accumulated; as many as fit by default."""
 
+    def check(self) -> None:
+        """BadInputError for values that make no sense, whatever the machine."""
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise BadInputError(f"--micro-batch {self.micro_batch}: must be 1 or more")
+
     def chosen(self) -> "tuple[torch.device, Execution]":
         """Device and execution. BadInputError for what is not there."""
         from bench.environment import can_compile, pick_device
 
-        if self.micro_batch is not None and self.micro_batch < 1:
-            raise BadInputError(f"--micro-batch {self.micro_batch}: must be 1 or more")
+        self.check()
         device = pick_device(self.device)
         if self.compile and not can_compile(device):
             raise BadInputError("--compile: there is no C++ compiler; install g++, or leave the option out")
@@ -149,17 +151,13 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     """Run a main function; 2 and one line for bad input or storage that gives out, 130 for Ctrl-C."""
     try:
         return main(argv)
-    except BadInputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # the reader of a pipe has had enough, as in `--list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno not in _STORAGE_ERRORS:
+    except (BadInputError, OSError) as error:
+        if (line := complaint(error)) is None:
             raise
-        advice = "free space or choose another folder (--results, --prepared)"
-        print(f"error: {error.filename or 'storage'}: {error.strerror}; {advice}", file=sys.stderr)
+        print(line, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)

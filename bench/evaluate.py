@@ -47,9 +47,13 @@ def make_record(
     status: str,
     reason: str = "",
     execution: Execution = EAGER,
+    trained_on: dict[str, str] | None = None,
     **measured: Any,
 ) -> Record:
-    """A cell's record, dated now and here. `measured`: metrics, cost, series, timing, samples_digest."""
+    """A cell's record, dated now and here.
+
+    `trained_on`: digests of what its run learned from; `measured`: metrics, cost, series, timing, samples_digest.
+    """
     if not isinstance(cell, Cell):
         spec, inputs = asdict(cell), {}
     else:
@@ -58,6 +62,7 @@ def make_record(
             "checkpoint": checkpoint_digest,
             "reference": cell.protocol.reference_digest,
             "extractor": cell.protocol.extractor_digest,
+            **(trained_on or {}),
         }
     return Record(
         key=cell.key,
@@ -108,7 +113,7 @@ class Evaluator:
         self._store, self._device, self._workers, self._execution = store, device, workers, execution
         self._assets = assets
         self._meters: dict[tuple[str, ...], QualityMeter] = {}
-        self._codecs: dict[tuple[str, str], Codec] = {}
+        self._codecs: dict[tuple[str, str, str | None], Codec] = {}
         self._generator = Generator(store, device, execution)
 
     def evaluate(self, cell: AnyCell) -> Record:
@@ -130,7 +135,9 @@ class Evaluator:
             raise  # nothing that is the cell's
         except Exception as error:
             status, reason = "error", f"{type(error).__name__}: {error}"
-        record = make_record(cell, self._device, digest, status, reason, self._execution, **measured)
+        record = make_record(
+            cell, self._device, digest, status, reason, self._execution, self._trained_on(cell), **measured
+        )
         self._store.write(record)
         return record
 
@@ -249,6 +256,11 @@ class Evaluator:
         executed = observer.executed / batches + (cell.n_pre + cell.n_post) * cell.steps
         return cost | {"executed_block_passes": executed, "comparable": passes <= OVERSPEND * cell.block_passes}
 
+    def _trained_on(self, cell: AnyCell) -> dict[str, str]:
+        """Digests of the latents and the autoencoder behind the cell's weights, in a latent suite."""
+        training = None if cell.run is None else self._store.read_training(cell.run)
+        return {name: training[name] for name in ("data", "images", "vae") if "images" in training} if training else {}
+
     def _meter(self, cell: Cell) -> QualityMeter:
         """The meter of a cell's protocol. BadInputError if reference or extractor are missing, or not those."""
         dataset, protocol = cell.run.dataset, cell.protocol
@@ -256,15 +268,25 @@ class Evaluator:
         if key not in self._meters:
             extractor = make_extractor(protocol.extractor, self._device, self._assets.inception_weights)
             if is_latent(dataset):
+                self._check_images(cell)
                 reference = reference_of(protocol, self._assets.prepared, cell.run.suite, extractor)
             else:
                 reference = ReferenceStatistics.from_images(load_dataset(dataset).images, extractor)
             self._meters[key] = QualityMeter(reference, extractor)
         return self._meters[key]
 
+    def _check_images(self, cell: Cell) -> None:
+        """BadInputError if the reference is of other images than the run learned from."""
+        images, reference = self._trained_on(cell).get("images"), cell.protocol.reference_digest
+        if images not in (None, reference):
+            raise BadInputError(
+                f"{cell.run.name} was trained on images of digest {images[:12]}, the reference is of "
+                f"{reference[:12]}: make it with bench/reference.py from the same images"
+            )
+
     def _codec(self, cell: Cell) -> Codec:
-        key = cell.run.suite, cell.run.dataset
+        vae = (self._store.read_training(cell.run) or {}).get("vae")
+        key = cell.run.suite, cell.run.dataset, vae
         if key not in self._codecs:
-            training = self._store.read_training(cell.run) or {}
-            self._codecs[key] = load_codec(cell.run, self._assets, self._device, training.get("vae"))
+            self._codecs[key] = load_codec(cell.run, self._assets, self._device, vae)
         return self._codecs[key]

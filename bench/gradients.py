@@ -90,8 +90,8 @@ class Gradients:
     def warm_up(self, reserve_bytes: int = 0) -> None:
         """Compute gradients and drop them: lazy initialisation and compilation happen now.
 
-        The draws of the latter are those that differ in what is compiled. Where memory does not suffice for a rank's
-        share at once, and no micro-batch was asked for, it is halved until it does, on every rank alike.
+        The draws are the one that takes most memory, and those that differ in what is compiled. Where memory does not
+        suffice for a rank's share at once, and no micro-batch was asked for, it is halved until it does, on all ranks.
 
         Args:
             reserve_bytes: memory to leave to what is not there yet.
@@ -99,8 +99,9 @@ class Gradients:
         Raises:
             BadInputError: nothing fits.
         """
-        largest = Unroll(self._run.recipe.n_max, self._run.recipe.m_max)
-        for unroll in (Unroll(0, 1), Unroll(2, 2)) if self._execution.compiled else (largest,):
+        draws = [Unroll(self._run.recipe.n_max, self._run.recipe.m_max)]
+        draws += [Unroll(0, 1), Unroll(2, 2)] if self._execution.compiled else []
+        for unroll in draws:
             while not self._fits(unroll, reserve_bytes):
                 if self.micro_batch == 1 or self._execution.micro_batch:
                     raise self._too_large()
@@ -118,7 +119,7 @@ class Gradients:
         try:
             reserved.append(torch.empty(reserve_bytes, dtype=torch.uint8, device=self._device))
             with self._apart():
-                self._accumulate(0, self._parts()[:1], unroll)
+                self._accumulate(0, self._parts()[:2], unroll)  # what a second one adds is there, too
         except torch.OutOfMemoryError:
             full = True
         reserved.clear()

@@ -75,7 +75,7 @@ class Footprint(Measurement):
 
 def own_step(suite: Suite, model: str) -> Footprint:
     """The suite's own training step of "dit" or "fpdm" on one device, with as many iterations as it has at most."""
-    recipe, share = suite.training, suite.training.batch_size // suite.gpus
+    recipe, share = suite.training, max(1, suite.training.batch_size // suite.gpus)
     settings = suite.name, share, suite.evaluation.precision, "training", "multi-step"
     return Footprint(suite.name, model, suite.model(model), *settings, recipe.n_max, recipe.m_max)
 

@@ -6,12 +6,13 @@ from bench.cells import TrainingRun
 from bench.measurements import AnyCell
 from bench.metrics.cost import forward_macs, parameters
 from bench.store import Store
-from bench.suites import DAY, Suite, get_suite
+from bench.suites import DAY, MODELS, Suite, get_suite
 
 GIB, GB = 2**30, 1e9
 IMAGES = {"imagenet": 1_281_167, "celebahq": 30_000, "ffhq": 70_000, "church": 126_227}
 STATE_BYTES = 16  # of a parameter in a checkpoint: weight, average, two moments, in float32
 MOMENT_BYTES = 2  # float16
+USABLE = 0.9  # of a GPU's memory; the rest is its context, what the allocator leaves unused, averaging over ranks
 REFERENCE_BYTES = 2048 * 2048 * 8 + 10_000 * 2048 * 4  # covariance, and the features kept for KID
 
 
@@ -29,7 +30,14 @@ def latents_bytes(suite: Suite) -> int:
     return IMAGES[suite.dataset] * 2 * 2 * config.in_channels * config.input_size**2 * MOMENT_BYTES
 
 
-def needs(suite: Suite, store: Store, runs: Sequence[TrainingRun], todo: Sequence[AnyCell], rate: float) -> list[str]:
+def needs(
+    suite: Suite,
+    store: Store,
+    runs: Sequence[TrainingRun],
+    todo: Sequence[AnyCell],
+    rate: float,
+    gpu_gib: float | None = None,
+) -> list[str]:
     """Lines for people.
 
     Args:
@@ -38,6 +46,10 @@ def needs(suite: Suite, store: Store, runs: Sequence[TrainingRun], todo: Sequenc
         runs: those to train.
         todo: cells to evaluate.
         rate: MACs per second of one GPU.
+        gpu_gib: memory of one GPU, if it is known, to say what fits.
+
+    Raises:
+        BadInputError: the GPUs cannot share the training batch equally.
     """
     training_h = suite.gpus * sum(run.recipe.seconds for run in runs if run.steps is None) / 3600
     sampling_h = sum(cell.work for cell in todo) / rate / 3600
@@ -46,32 +58,32 @@ def needs(suite: Suite, store: Store, runs: Sequence[TrainingRun], todo: Sequenc
     return [
         f"GPU-hours: {training_h:,.0f} of training, {suite.gpus} at once; about {sampling_h:,.0f} of sampling, one "
         "GPU a cell (decoding and Inception come on top)",
-        *_memory(suite),
+        *(_memory(suite, model, gpu_gib) for model in MODELS),
         f"disk: {disk / GB:,.0f} GB: latents {latents_bytes(suite) / GB:,.1f}, checkpoints of {len(runs)} runs "
         f"{weights / GB:,.1f} (while one is written, its last one stays), reference {REFERENCE_BYTES / GB:,.1f}",
     ]
 
 
-def _memory(suite: Suite) -> list[str]:
+def _memory(suite: Suite, model: str, gpu_gib: float | None) -> str:
     from bench.metrics.memory import sampling_memory, training_memory
+    from bench.ranks import Ranks
     from models.unroll import Unroll
 
-    recipe, share = suite.training, suite.training.batch_size // suite.gpus
-    lines = []
-    for model in ("dit", "fpdm"):
-        config, unroll = suite.model(model), Unroll(recipe.n_max, recipe.m_max)
-        peaks = [
-            f"{training_memory(config, size, unroll, 'fp16', checkpointing).peak_bytes / GIB:.1f} GiB {how}"
-            for size, checkpointing, how in (
-                (share, False, f"for its {share} images at once"),
-                (share // 2, False, f"in micro-batches of {share // 2}"),
-                (share, True, "with --grad-checkpointing"),
-            )
-        ]
-        batch, precision = suite.evaluation.batch_size, suite.evaluation.precision
-        sampling = sampling_memory(config, batch, recipe.n_max, precision).peak_bytes / GIB
-        lines.append(
-            f"memory of a GPU, computed: {model} trains (fp16) in {', '.join(peaks)}; samples {batch} images in "
-            f"{sampling:.1f} GiB"
-        )
-    return lines
+    recipe, config = suite.training, suite.model(model)
+    share = len(Ranks(0, suite.gpus).share(recipe.batch_size))
+
+    def gib(size: int, checkpointing: bool = False) -> float:
+        unroll = Unroll(recipe.n_max, recipe.m_max)
+        return training_memory(config, size, unroll, "fp16", checkpointing).peak_bytes / GIB
+
+    sizes = [share >> halvings for halvings in range(share.bit_length())]
+    text = f"memory of a GPU, computed: {model} trains (fp16) in {gib(share):.1f} GiB for its {share} images at once, "
+    text += f"{gib(sizes[1]):.1f} GiB in micro-batches of {sizes[1]}, " if share > 1 else ""
+    text += f"{gib(share, checkpointing=True):.1f} GiB with --grad-checkpointing; "
+    if gpu_gib is not None:
+        fits = next((size for size in sizes if gib(size) < USABLE * gpu_gib), None)
+        most = "nothing" if fits is None else "all of them" if fits == share else f"micro-batches of {fits}"
+        text += f"{most} should fit into {gpu_gib:g} GiB; "
+    batch, precision = suite.evaluation.batch_size, suite.evaluation.precision
+    sampling = sampling_memory(config, batch, recipe.n_max, precision).peak_bytes / GIB
+    return f"{text}samples {batch} images in {sampling:.1f} GiB"

@@ -39,7 +39,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
-def plan(suite: Suite, store: Store, cells: Sequence[AnyCell], todo: Sequence[AnyCell], workers: int) -> list[str]:
+def plan(
+    suite: Suite,
+    store: Store,
+    cells: Sequence[AnyCell],
+    todo: Sequence[AnyCell],
+    workers: int,
+    gpu_gib: float | None = None,
+) -> list[str]:
     """Lines for people: the runs and cells that are missing, each with its estimated time, and the sum.
 
     Args:
@@ -48,6 +55,7 @@ def plan(suite: Suite, store: Store, cells: Sequence[AnyCell], todo: Sequence[An
         cells: the whole grid.
         todo: those without a record.
         workers: cells that will be evaluated side by side.
+        gpu_gib: memory of a GPU of the cluster, if it is known.
     """
     lines, training_s, evaluation_s = [], 0.0, 0.0
     runs = untrained(store, needed_runs(todo))
@@ -68,4 +76,4 @@ def plan(suite: Suite, store: Store, cells: Sequence[AnyCell], todo: Sequence[An
         f"{duration(evaluation_s)} with {workers} worker(s) at {rate / 1e9:,.0f} GMAC/s each ({source}); in all about "
         f"{duration(training_s + evaluation_s)}"
     )
-    return lines if suite.gpus == 1 else [*lines, *needs(suite, store, runs, todo, rate)]
+    return lines if suite.gpus == 1 else [*lines, *needs(suite, store, runs, todo, rate, gpu_gib)]

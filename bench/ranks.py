@@ -5,21 +5,29 @@ writes. Started by torchrun, or by Slurm through `slurm/train.py`; alone where n
 """
 
 import os
+import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.errors import BadInputError
+from bench.errors import BadInputError, complaint
 
 PATIENCE = timedelta(hours=1)  # that ranks wait for rank 0 to verify data or write a checkpoint
+
+
+T = TypeVar("T")
+
+
+class ToldError(BadInputError):
+    """The bad input that rank 0 has met, and says."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Ranks:
         """Positions in a batch that are this rank's. BadInputError if it cannot be shared out equally."""
         size, rest = divmod(batch_size, self.world)
         if rest or not size:
-            raise BadInputError(f"{self.world} ranks cannot share a batch of {batch_size} equally: use a divisor of it")
+            raise BadInputError(f"{self.world} ranks cannot share a batch of {batch_size} equally: use a multiple")
         return range(self.rank * size, (self.rank + 1) * size)
 
     def parallel(self, module: nn.Module, device: torch.device) -> nn.Module:
@@ -76,6 +84,18 @@ class Ranks:
         """Until all ranks are here."""
         self.gather([0.0])
 
+    def first_does(self, work: Callable[[], T]) -> T | None:
+        """What work() gives on rank 0; None on the others, which wait for it. Its BadInputError is that of all."""
+        result, complaint = None, None
+        if self.first:
+            try:
+                result = work()
+            except BadInputError as error:
+                complaint = error
+        if (told := self.tell(None if complaint is None else str(complaint))) is not None:
+            raise complaint or ToldError(told)
+        return result
+
 
 ALONE = Ranks()
 
@@ -84,13 +104,18 @@ ALONE = Ranks()
 def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
     """Join the ranks that the environment names (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), inside.
 
+    An exception other than KeyboardInterrupt, which they all have together, ends the process of a rank.
+
+    (The network goes before the group that averages its gradients: being the last to hold it, its destructor would join
+    gloo's threads while it has the interpreter's lock, which they may want in order to end.)
+
     Args:
         device: what was asked for; of several GPUs, a rank takes the one of its number on its node.
 
     Raises:
         BadInputError: they do not find each other.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = _world_size()
     if world == 1:
         yield ALONE, device
         return
@@ -106,18 +131,32 @@ def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
         raise BadInputError(f"{world} ranks cannot join at {where}: {str(error).splitlines()[0]}") from error
     try:
         yield Ranks(dist.get_rank(), world), device
-    except BaseException as error:
-        _let_go(error)
-        raise
-    finally:
-        dist.destroy_process_group()
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Drop what the frames of an exception hold: were a DDP module the last to hold the group, it would wait for ever.
-
-    (Its destructor joins gloo's threads while it has the interpreter's lock, and they may want that to end.)
-    """
-    while error is not None:
+    except KeyboardInterrupt as error:  # all ranks are at the same step
         traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+        dist.destroy_process_group()
+        raise
+    except BaseException as error:
+        _leave(error)
+    dist.destroy_process_group()
+
+
+def _world_size() -> int:
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise BadInputError(f"WORLD_SIZE={text} in the environment: must be the number of ranks, 1 or more")
+    return int(text)
+
+
+def _leave(error: BaseException) -> NoReturn:
+    """End this process at once, so that whoever started the ranks ends the others, which may be waiting for this one.
+
+    Nothing is taken down: that would wait for them, too.
+    """
+    line = complaint(error)
+    if line is None:
+        traceback.print_exception(error)
+    elif not isinstance(error, ToldError):
+        print(line, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1 if line is None else 2)

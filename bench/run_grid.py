@@ -14,6 +14,7 @@ from bench.cells import Cell
 from bench.cli import AssetArguments, CellArguments, ExecutionArguments, parse, run
 from bench.data import is_latent
 from bench.errors import BadInputError
+from bench.fairness import check_comparable
 from bench.grids import GPU_GRIDS, get_cells
 from bench.malloc import restart_with_tuned_malloc
 from bench.measurements import AnyCell
@@ -68,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     todo = missing(store, cells)
     if arguments.plan:
-        print("\n".join(plan(suite, store, cells, todo, _workers(arguments))))
+        workers, gpu_gib = _places(arguments)
+        print("\n".join(plan(suite, store, cells, todo, workers, gpu_gib)))
         if needs_prices(selection, arguments.grid) and selection.prices is None:
             print("seconds are not calibrated: the cells that follow from them come on top")
         if is_latent(suite.dataset) and selection.reference is None:
@@ -92,16 +94,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def _check_where(arguments: Arguments) -> None:
     """BadInputError for a profile, device or execution that is not there, or that does not fit what is asked for."""
+    if arguments.compile and arguments.account == "seconds":
+        raise BadInputError("--account seconds --compile: steps are priced as they run uncompiled; leave one out")
     if arguments.executor == "slurm":
         from slurm.resources import load_profile
 
+        arguments.check()
         load_profile(arguments.profile)
         return
-    device, execution = arguments.chosen()
+    device, _ = arguments.chosen()
     if arguments.grid in GPU_GRIDS and device.type != "cuda":
         raise BadInputError(f"--grid {arguments.grid}: for a GPU, and --device {arguments.device} is {device}")
-    if execution.compiled and arguments.account == "seconds":
-        raise BadInputError("--account seconds --compile: steps are priced as they run uncompiled; leave one out")
 
 
 def _calibrated(arguments: Arguments, suite: Suite, store: Store) -> Selection:
@@ -163,6 +166,16 @@ def _workers(arguments: Arguments) -> int:
     return arguments.workers or default_workers(pick_device(arguments.device))
 
 
+def _places(arguments: Arguments) -> tuple[int, float | None]:
+    """How many cells are evaluated side by side, and the memory of a GPU of the cluster's, if there is one."""
+    if arguments.executor == "local":
+        return _workers(arguments), None
+    from slurm.resources import load_profile
+
+    profile = load_profile(arguments.profile)
+    return profile.parallel, profile.gpu_gib
+
+
 def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
     from tqdm import tqdm
@@ -172,7 +185,9 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
 
     device, execution = arguments.chosen()
     assets, alternate = arguments.assets(), arguments.chosen_suite().alternate
-    train_together(needed_runs(missing(store, cells)), store, device, execution, assets, alternate=alternate)
+    runs = untrained(store, needed_runs(missing(store, cells)))
+    train_together(runs, store, device, execution, assets, alternate=alternate)
+    check_comparable(store, needed_runs(cells))
     since, todo = utc_now(), missing(store, cells)  # weights trained just now make older records stale
     work = {cell.key: cell.work for cell in todo}
     failed = 0
@@ -202,7 +217,8 @@ def _submit(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int
         **{field.name: getattr(arguments, field.name) for field in fields(ExecutionArguments)}
     )
     absolute_store = Store(arguments.results.resolve(), store.root.name)
-    submission = Submission(absolute_store, load_profile(arguments.profile), execution, absolute(arguments.assets()))
+    profile, assets = load_profile(arguments.profile), absolute(arguments.assets())
+    submission = Submission(arguments.chosen_suite(), absolute_store, profile, execution, assets)
     trainings, evaluations = submission.submit(cells)
     print(
         f"submitted: {trainings} training(s), {evaluations} cell(s); what other jobs are at is left to them. Logs: "

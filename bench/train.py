@@ -22,17 +22,18 @@ class Arguments(AssetArguments, ExecutionArguments, TrainingArguments):
     seed: int = 0
     """Of initialisation, data order, noise and unrolling."""
 
+    def runs(self) -> list[TrainingRun]:
+        """What is to be trained. BadInputError for values that make no sense."""
+        selection = Selection(models=self.models, train_seconds=self.train_seconds, train_steps=self.train_steps)
+        return [training_run(self.chosen_suite(), model, selection, self.seed) for model in self.models]
+
 
 def main(argv: list[str] | None = None, interrupts: "Interrupts | None" = None) -> int:
     """The command line; returns the exit status. Several ranks (torchrun, Slurm) train together."""
     arguments = parse(Arguments, argv)
-    suite = arguments.chosen_suite()
-    selection = Selection(
-        models=arguments.models, train_seconds=arguments.train_seconds, train_steps=arguments.train_steps
-    )
+    suite, runs = arguments.chosen_suite(), arguments.runs()
     store = Store(arguments.results, suite.name)
     store.check_writable()
-    runs = [training_run(suite, model, selection, arguments.seed) for model in arguments.models]
 
     from bench.ranks import joined
     from bench.turns import train_together
@@ -42,6 +43,8 @@ def main(argv: list[str] | None = None, interrupts: "Interrupts | None" = None) 
         train_together(runs, store, device, execution, arguments.assets(), ranks, interrupts, suite.alternate)
         if ranks.first:
             _report(runs, store)
+            if ranks.world != suite.gpus:
+                print(f"the clock of {suite.name} is meant for {suite.gpus} GPUs at once, this was {ranks.world}")
     return 0
 
 

@@ -74,7 +74,7 @@ class Trainer:
         self._log = MetricsLog(store.metrics_log_path(run))
         hardware = hardware_name(device) if ranks.world == 1 else f"{ranks.world} x {hardware_name(device)}"
         self._hardware, self._execution = execution.on(hardware), execution
-        found = checkpoint.load(store.checkpoint_folder(run), run) if ranks.first else None
+        found = ranks.first_does(self._found)
         if ranks.tell(found is not None):
             self._restore(None if found is None else found[0])
             if self.finished and found is not None:
@@ -193,7 +193,6 @@ class Trainer:
     def _restore(self, saved: checkpoint.Checkpoint | None) -> None:
         """Go on from a checkpoint, which rank 0 has read."""
         if saved is not None:
-            self._check(saved)
             self._fill(saved)
         values: dict[str, Any] = (
             {} if saved is None else {name: getattr(saved, name) for name in ("step", "status", "elapsed_s", "extra")}
@@ -208,12 +207,19 @@ class Trainer:
                 for moment in _MOMENTS:
                     state.setdefault(moment, torch.zeros_like(p))
                 self.ranks.broadcast([state[moment] for moment in _MOMENTS])
-        self._scaler.load_state_dict(extra["scaler"])
+        if extra["scaler"]:  # empty where a run was trained without one
+            self._scaler.load_state_dict(extra["scaler"])
         self.step, self.status, self.elapsed_s = values["step"], values["status"], values["elapsed_s"]
         self.clock = TrainingClock(self.device, self.elapsed_s)
         if self.ranks.first:
             self._log.resume(self.step, extra["log"])
         self._off_clock_s = dict(extra["off_clock_s"])
+
+    def _found(self) -> tuple[checkpoint.Checkpoint, str] | None:
+        """The run's checkpoint, and the digest of its average. BadInputError if it is none to go on from here."""
+        if (found := checkpoint.load(self._store.checkpoint_folder(self.run), self.run)) is not None:
+            self._check(found[0])
+        return found
 
     def _check(self, saved: checkpoint.Checkpoint) -> None:
         if saved.hardware != self._hardware and saved.status == "training":

@@ -50,10 +50,9 @@ def train_together(
     if not runs:
         return
     interrupts = interrupts or Interrupts()
+    folders = [store.checkpoint_folder(run) for run in runs]
     with ExitStack() as stack:
-        if ranks.first:
-            for run in runs:
-                stack.enter_context(checkpoint.exclusive(store.checkpoint_folder(run)))
+        ranks.first_does(lambda: [stack.enter_context(checkpoint.exclusive(folder)) for folder in folders])
         source = stack.enter_context(training_source(runs[0], assets or Assets(), ranks))
         for group in [runs] if alternate else [[run] for run in runs]:
             trainers = [Trainer(run, store, device, source, execution, ranks) for run in group]

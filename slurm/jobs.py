@@ -5,6 +5,7 @@ results/<suite>/slurm/lock        held while a submission is being made
 """
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -17,18 +18,37 @@ from bench.locks import hold
 from bench.store import write_json
 
 
+class NoAnswerError(BadInputError):
+    """Slurm does not answer; it may a little later."""
+
+
+def this_job() -> str:
+    """The job that this process is of, as `squeue` calls it.
+
+    Never SLURM_JOB_ID in an array: one of its tasks has the array's own, by which all of them would be meant.
+    """
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]
+
+
 def live_jobs() -> dict[str, str]:
     """This user's jobs that have not ended, and their states; tasks of an array by `<array>_<task>`.
 
     Raises:
+        NoAnswerError: it does not answer now.
         BadInputError: there is no Slurm to ask.
     """
     if shutil.which("squeue") is None:
         raise BadInputError("--executor slurm: there is no squeue here; run this where jobs are submitted from")
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i|%T"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    if result.returncode != 0:
-        raise BadInputError(f"--executor slurm: Slurm does not answer ({' '.join(result.stderr.split())})")
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        complaint = " ".join(result.stderr.split()) if result.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        complaint = str(error)
+    if complaint:
+        raise NoAnswerError(f"--executor slurm: Slurm does not answer ({complaint})")
     return dict(line.split("|") for line in result.stdout.split())
 
 

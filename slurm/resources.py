@@ -182,7 +182,7 @@ def submitit_parameters(profile: Profile, resources: Resources, job_name: str) -
         "slurm_signal_delay_s": profile.signal_s,
         "slurm_setup": list(profile.setup) or None,
         "slurm_array_parallelism": profile.parallel,
-        "slurm_srun_args": [f"--cpus-per-task={resources.cpus_per_rank}"],
+        "slurm_srun_args": [f"--cpus-per-task={resources.cpus_per_rank}", "--kill-on-bad-exit=1"],
         "slurm_additional_parameters": {"requeue": True},
     }
     return {key: value for key, value in parameters.items() if value is not None}

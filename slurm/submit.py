@@ -22,13 +22,14 @@ from bench.errors import BadInputError
 from bench.measurements import AnyCell
 from bench.plan import needed_runs, untrained
 from bench.store import Store, missing
-from slurm.jobs import Ledger, live_jobs
+from bench.suites import Suite
+from slurm.jobs import Ledger, NoAnswerError, live_jobs
 from slurm.resources import Profile, Resources, submitit_parameters
 from slurm.snapshot import take_snapshot
 from slurm.tasks import CellsTask, TrainingTask
 
 REQUEUES = 1000  # each makes progress, or gives a cell up
-POLL_S = 5.0
+POLL_S, PATIENCE = 5.0, 60  # seconds between looks at the queue; how often Slurm may not answer
 EARLY_S = 60  # how much earlier than asked for Slurm may signal
 
 
@@ -37,12 +38,14 @@ class Submission:
     """What is submitted, and how.
 
     Attributes:
+        suite: whose work it is.
         store: absolute, so that tasks find it wherever they start.
         profile: of the cluster.
         execution: on what and how networks are run there.
         assets: absolute, too.
     """
 
+    suite: Suite
     store: Store
     profile: Profile
     execution: ExecutionArguments
@@ -73,8 +76,8 @@ class Submission:
         ordered = sorted(cells, key=lambda cell: -cell.work)
         count = -(-len(ordered) // resources.cells)
         chunks = [ordered[i::count] for i in range(count)]  # each gets some expensive and some cheap ones
-        enough_s = max(0, 60 * resources.minutes - self.profile.signal_s - EARLY_S)
-        tasks = [CellsTask(chunk, self.store, self.execution, self.assets, enough_s) for chunk in chunks]
+        half_s = max(0, 60 * resources.minutes - self.profile.signal_s - EARLY_S) / 2
+        tasks = [CellsTask(self.suite, chunk, self.store, self.execution, self.assets, half_s) for chunk in chunks]
         training = None if run is None else ledger.jobs.get(run.name)
         for chunk, job in zip(chunks, self._queue("cells", resources, tasks, code, training), strict=True):
             ledger.add([cell.key for cell in chunk], job)
@@ -111,13 +114,19 @@ def wait(submission: Submission, cells: Sequence[AnyCell]) -> list[AnyCell]:
 
     A cell or training whose job ended without a result is submitted once more, as when a node fails.
     """
-    again = True
+    again, silent = True, 0
     form = "cells: {percentage:3.0f}%|{bar}| {n}/{total} [{elapsed}{postfix}]"
     with tqdm(total=len(cells), bar_format=form) as bar:
         while True:
-            todo = missing(submission.store, cells)
+            try:
+                states, silent = _states(submission, cells), 0
+            except NoAnswerError:
+                if (silent := silent + 1) > PATIENCE:
+                    raise
+                time.sleep(POLL_S)
+                continue
+            todo = missing(submission.store, cells)  # after the states: what jobs that have ended wrote is there
             bar.n = len(cells) - len(todo)
-            states = _states(submission, cells)
             bar.set_postfix_str(", ".join(f"{states.count(s)} jobs {s.lower()}" for s in sorted(set(states))))
             if not states:
                 lost = [cell for cell in todo if submission.store.current(cell) is None]

@@ -3,15 +3,26 @@
 import multiprocessing
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from submitit.helpers import DelayedSubmission
 
+import bench
 from bench.assets import Assets
+from bench.calibration import check_hardware, kept_prices
 from bench.cells import TrainingRun
 from bench.cli import ExecutionArguments
+from bench.fairness import check_comparable
 from bench.interrupts import Interrupts, OutOfTimeError
 from bench.measurements import AnyCell
+from bench.plan import needed_runs
 from bench.store import Store, missing, utc_now
+from bench.suites import Suite
+
+
+def say_which_code() -> None:
+    """To the log: where the code that runs is."""
+    print(f"code: {Path(bench.__file__).parent.parent}", flush=True)
 
 
 @dataclass
@@ -29,6 +40,7 @@ class TrainingTask:
         from bench.turns import train_together
         from slurm.train import requeue, set_ranks
 
+        say_which_code()
         interrupts = Interrupts()
         with interrupts.deferred():  # submitit would save on one rank, in the middle of a step
             set_ranks()
@@ -48,18 +60,22 @@ class CellsTask:
     """Evaluates cells, each in a process that may die; requeued before its time limit until all have records.
 
     Attributes:
+        suite: whose cells they are.
         cells: what to evaluate.
         store, execution, assets: as for the evaluator.
-        enough_s: seconds after which a cell that had the job to itself is given up when the job's time is up.
-        left: those under way, or still to come.
+        half_s: seconds that count as half a job's time. A cell that had two such jobs to itself is given up.
+        fruitless: such jobs, so far, in which nothing ended.
+        left: cells under way, or still to come.
         ended: how many have ended since this job was started, or requeued.
     """
 
+    suite: Suite
     cells: list[AnyCell]
     store: Store
     execution: ExecutionArguments
     assets: Assets
-    enough_s: float
+    half_s: float
+    fruitless: int = 0
     left: list[AnyCell] = field(default_factory=list)
     ended: int = 0
     started: float = 0.0
@@ -68,8 +84,11 @@ class CellsTask:
         """Statuses by key."""
         from bench.workers import evaluate_all, in_order
 
+        say_which_code()
         self.started, self.ended = time.monotonic(), 0
         device, execution = self.execution.chosen()
+        check_hardware(self.cells, self.suite, kept_prices(self.store, self.suite), self.execution.device)
+        check_comparable(self.store, needed_runs(self.cells))
         since, statuses = utc_now(), {}
         self.left = in_order(missing(self.store, self.cells))
         for record in evaluate_all(self.left, self.store, device, 1, execution, self.assets, apart=True, since=since):
@@ -80,16 +99,21 @@ class CellsTask:
         return statuses
 
     def checkpoint(self) -> DelayedSubmission:
-        """What is to be run again when the time is up; a cell that had it all to itself is not, and has a record."""
+        """What is to be run again when the time is up. A cell that is given up has a record that says so."""
         from bench.workers import lost
 
         for child in multiprocessing.active_children():
             child.kill()
         elapsed_s = time.monotonic() - self.started
-        if self.left and not self.ended and elapsed_s >= self.enough_s:
+        left = missing(self.store, self.left)  # without what the child has just written
+        nothing = not self.ended and len(left) == len(self.left)
+        fruitless = self.fruitless + (elapsed_s >= self.half_s) if nothing else 0
+        if fruitless == 2:
             device, _ = self.execution.chosen()
-            reason = f"it did not end in the {elapsed_s:.0f} s of a job"
-            lost(self.left[0], self.store, device, "timeout", reason)
-            print(f"{self.left[0].key} timeout {reason}", flush=True)
-            self.left = self.left[1:]
-        return DelayedSubmission(CellsTask(self.left, self.store, self.execution, self.assets, self.enough_s))
+            reason = f"it did not end within a job, twice, the second time in {elapsed_s:.0f} s"
+            lost(left[0], self.store, device, "timeout", reason)
+            print(f"{time.strftime('%H:%M:%S')} {left[0].key} timeout {reason}", flush=True)
+            left, fruitless = left[1:], 0
+        return DelayedSubmission(
+            CellsTask(self.suite, left, self.store, self.execution, self.assets, self.half_s, fruitless)
+        )

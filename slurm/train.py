@@ -7,29 +7,53 @@ the same step everywhere; rank 0 writes the checkpoint and has the job requeued,
 import os
 import subprocess
 import sys
+import time
 
 from submitit.helpers import TorchDistributedEnvironment
 
-from bench.cli import run
+from bench.cli import parse, run
+from bench.errors import BadInputError
 from bench.interrupts import Interrupts, OutOfTimeError
 from bench.malloc import restart_with_tuned_malloc
+from bench.store import Store
+from slurm.jobs import Ledger, this_job
+
+ATTEMPTS, PAUSE_S = 6, 10.0  # to have a job requeued, while its time lasts
 
 
 def set_ranks() -> None:
-    """Say in torch's words (RANK, WORLD_SIZE, ...) which of a Slurm job's tasks this is."""
-    os.environ.setdefault("SUBMITIT_EXECUTOR", "slurm")  # by which submitit knows where it is
-    TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    """Say in torch's words (RANK, WORLD_SIZE, ...) which of a Slurm job's tasks this is; outside of one, nothing."""
+    if "SLURM_JOB_ID" in os.environ:
+        os.environ.setdefault("SUBMITIT_EXECUTOR", "slurm")  # by which submitit knows where it is
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+
+
+def is_first() -> bool:
+    """Whether this is the job's first task, which speaks to Slurm for all."""
+    return "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_PROCID", "0") == "0"
 
 
 def requeue() -> None:
-    """Have this job, or task of an array, started again; its first rank does."""
-    if os.environ.get("SLURM_PROCID", "0") != "0":
+    """Have this job, or task of an array, started again. A controller that is too busy is asked again.
+
+    Raises:
+        BadInputError: it did not take it.
+    """
+    if not is_first():
         return
-    job = os.environ["SLURM_JOB_ID"]
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    job, reason = this_job(), ""
     print(f"out of time: everything is saved; job {job} is requeued", file=sys.stderr, flush=True)
-    subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+    for attempt in range(ATTEMPTS):
+        time.sleep(PAUSE_S if attempt else 0)
+        try:
+            result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            reason = str(error)
+        else:
+            if result.returncode == 0:
+                return
+            reason = " ".join(result.stderr.split())
+    raise BadInputError(f"job {job} could not be requeued ({reason}): submit it again, it goes on where it stopped")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,6 +62,11 @@ def main(argv: list[str] | None = None) -> int:
     with interrupts.deferred():
         from bench import train
 
+        arguments = parse(train.Arguments, argv)
+        if is_first():  # grids that are submitted meanwhile are not to queue the same training
+            store = Store(arguments.results.resolve(), arguments.suite)
+            with Ledger.opened(store.root) as ledger:
+                ledger.add([run.name for run in arguments.runs()], this_job())
         set_ranks()
         try:
             return train.main(argv, interrupts)

@@ -15,5 +15,6 @@ set -euo pipefail
 models=(dit fpdm)
 cores=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=$cores
+[ -z "${SETUP:-}" ] || . "$SETUP" # a site's modules, if it has any
 srun --unbuffered --cpus-per-task="$cores" "${PYTHON:-.venv/bin/python}" slurm/train.py \
     --suite digits --models "${models[$SLURM_ARRAY_TASK_ID]}" "$@"

@@ -187,7 +187,11 @@ class LatentSource:
         self._latents = latents
         self._num_classes, self._class_dropout, self._timesteps = num_classes, class_dropout, timesteps
         self.digest, self.autoencoder_digest = latents.digest, latents.autoencoder_digest
-        self.identity = {"data": latents.digest, "vae": latents.autoencoder_digest}
+        self.identity = {
+            "data": latents.digest,
+            "images": str(latents.manifest["images_digest"]),
+            "vae": latents.autoencoder_digest,
+        }
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
         """Positions `part` (by default all) of the batch of a step."""

@@ -26,9 +26,8 @@ def training_source(run: TrainingRun, assets: Assets, ranks: Ranks) -> Iterator[
         x0 = PixelAutoencoder().encode(data.images)
         yield BatchSource(x0, data.labels, classes, recipe.class_dropout, TIMESTEPS, DIGESTS[run.dataset])
         return
-    latents = Latents.open(assets.latents(run.suite), verify=ranks.first, progress=ranks.first)
-    ranks.wait()
-    check_latents(latents, run)
+    folder = assets.latents(run.suite)
+    latents = ranks.first_does(lambda: check_latents(Latents.open(folder), run)) or Latents.open(folder, verify=False)
     source = Prefetched(LatentSource(latents, classes, recipe.class_dropout, TIMESTEPS))
     try:
         yield source
@@ -42,8 +41,8 @@ def check_training_data(runs: Iterable[TrainingRun], assets: Assets) -> None:
         check_latents(Latents.open(assets.latents(run.suite), verify=False), run)
 
 
-def check_latents(latents: Latents, run: TrainingRun) -> None:
-    """BadInputError for latents that the run's network does not take."""
+def check_latents(latents: Latents, run: TrainingRun) -> Latents:
+    """The same latents; BadInputError if they are none that the run's network takes."""
     config = run.config
     expected = (config.in_channels, config.input_size, config.input_size)
     if latents.shape != expected:
@@ -53,3 +52,4 @@ def check_latents(latents: Latents, run: TrainingRun) -> None:
         )
     if (largest := int(latents.labels.max())) >= max(config.num_classes, 1):
         raise BadInputError(f"latents of {run.suite} have label {largest}, {run.model} {config.num_classes} classes")
+    return latents

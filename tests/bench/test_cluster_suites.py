@@ -12,6 +12,7 @@ from bench.cli import run
 from bench.data.latents import Latents
 from bench.data.training import check_latents
 from bench.errors import BadInputError
+from bench.fairness import check_comparable
 from bench.grids import get_cells
 from bench.locks import hold
 from bench.metrics.cost import forward_macs, parameters
@@ -19,7 +20,7 @@ from bench.needs import assumed_gpu_macs_per_s
 from bench.references import Reference, read_reference, write_reference
 from bench.run_grid import main
 from bench.selection import Selection, training_run
-from bench.store import Store
+from bench.store import Store, write_json
 from bench.suites import SUITES, get_suite
 
 LATENT = ("imagenet", "celebahq", "ffhq", "church")
@@ -203,3 +204,30 @@ def test_without_a_reference_nothing_is_trained(tmp_path, capsys, monkeypatch):
     assert "ffhq/reference.json is not there" in error
     assert "bench/reference.py --suite ffhq --data DIR" in error
     assert not results.exists()
+
+
+def test_unequal_trainings_are_not_compared(tmp_path):
+    suite, store = get_suite("digits"), Store(tmp_path, "digits")
+    dit, fpdm = (training_run(suite, model, Selection()) for model in ("dit", "fpdm"))
+
+    def trained(run_, **changes):
+        summary = {"digest": "d", "status": "done", "step": 1, "elapsed_s": 100.0, "data": "a" * 64, "ranks": 1}
+        write_json(store.training_path(run_), summary | {"environment": {"hardware": "abacus"}} | changes)
+
+    trained(dit)
+    check_comparable(store, [dit, fpdm])  # one is not trained yet
+    trained(fpdm)
+    check_comparable(store, [dit, fpdm])
+    for changes, what in (
+        ({"ranks": 8}, "ranks 8, .* with 1"),
+        ({"environment": {"hardware": "slide rule"}}, "hardware slide rule, .* with abacus"),
+        ({"execution": "compiled"}, "options compiled, .* with none"),
+        ({"data": "b" * 64}, "data bbbbbbbbbbbbbbbb, .* with aaaaaaaaaaaaaaaa"),
+    ):
+        trained(fpdm, **changes)
+        with pytest.raises(BadInputError, match=f"^{fpdm.name} was trained with {what}"):
+            check_comparable(store, [dit, fpdm])
+    by_steps = [training_run(suite, model, Selection(train_steps=5)) for model in ("dit", "fpdm")]
+    trained(by_steps[0])
+    trained(by_steps[1], ranks=2)
+    check_comparable(store, by_steps)

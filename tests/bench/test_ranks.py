@@ -132,9 +132,45 @@ def test_an_interrupted_rank_lets_go_of_its_network_before_the_group_ends(tmp_pa
     assert all("networks left: 0 of 1" in output for output, _ in outputs)
 
 
+def test_bad_input_that_one_rank_meets_is_one_line_and_ends_them_all(tmp_path):
+    """The checkpoint is read by rank 0 alone."""
+    arguments = ["--models", "dit", "--train-steps", "4", "--results", str(tmp_path)]
+    assert finish(start_ranks(1, arguments))[0] == [0]
+    (path,) = tmp_path.rglob("ema.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    codes, outputs = finish(start_ranks(2, arguments))
+    assert codes == [2, 2]
+    errors = "".join(error for _, error in outputs)
+    assert errors.count("error: ") == 1
+    assert "is truncated or changed" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_rank_that_fails_ends_at_once_and_says_why(tmp_path):
+    """The other waits for it, until whoever started them ends it."""
+    script = (
+        "-c",
+        "import sys; from bench import trainer; from bench.cli import run; from bench.train import main\n"
+        "step = trainer.Trainer._train_step\n"
+        "def fails(self):\n"
+        "    if self.step == 2 and self.ranks.rank == 1: raise ArithmeticError('of rank 1')\n"
+        "    step(self)\n"
+        "trainer.Trainer._train_step = fails\n"
+        "sys.exit(run(main))",
+    )
+    first, second = start_ranks(2, ["--models", "dit", "--train-steps", "9", "--results", str(tmp_path)], script)
+    try:
+        _, error = second.communicate(timeout=120)
+        assert second.returncode == 1
+        assert "ArithmeticError: of rank 1" in error
+    finally:
+        first.kill()
+        first.communicate()
+
+
 def test_a_batch_that_ranks_cannot_share_is_refused():
     assert [Ranks(rank, 4).share(12) for rank in range(4)] == [range(0, 3), range(3, 6), range(6, 9), range(9, 12)]
-    with pytest.raises(BadInputError, match="5 ranks cannot share a batch of 12 equally"):
+    with pytest.raises(BadInputError, match="5 ranks cannot share a batch of 12 equally: use a multiple"):
         Ranks(0, 5).share(12)
 
 

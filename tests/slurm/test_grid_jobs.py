@@ -78,6 +78,11 @@ def test_the_cluster_gives_the_records_of_a_local_run(on_slurm, tmp_path):
             assert record[part] == theirs[key][part], part
         for name in ("commit", "dirty"):  # of the checkout that the tasks' copy of the code was made from
             assert record["environment"][name] == theirs[key]["environment"][name] is not None
+    logs = (tmp_path / "results" / "digits" / "slurm" / "logs").glob("*_log.out")
+    codes = [line for log in logs for line in log.read_text().splitlines() if line.startswith("code: ")]
+    (copy,) = (tmp_path / "results" / "digits" / "slurm" / "code").iterdir()
+    assert len(codes) == 4  # a training, three tasks of four cells
+    assert set(codes) == {f"code: {copy}"}
     again = python("bench/run_grid.py", *GRID, *on_slurm)
     assert "all 12 cells of reuse have records" in again.stdout
 
@@ -175,7 +180,7 @@ def test_a_cell_that_a_whole_job_is_not_enough_for_ends_as_timeout(on_slurm, tmp
     assert result.returncode == 1, result.stdout + result.stderr
     (record,) = records(results).values()
     assert record["status"] == "timeout"
-    assert re.fullmatch(r"it did not end in the \d+ s of a job", record["reason"])
+    assert re.fullmatch(r"it did not end within a job, twice, the second time in \d+ s", record["reason"])
 
 
 def test_a_profile_that_the_cluster_refuses_is_one_line(cluster, tmp_path):
