@@ -4,6 +4,7 @@ The same as `bench/run_grid.py --executor slurm`. Trainings are one array; cells
 they wait for. What other submissions have queued is not queued again. Jobs run a copy of the code as it is now.
 """
 
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -91,7 +92,8 @@ class Submission:
         parameters = submitit_parameters(self.profile, resources, f"{self.store.root.name}-{what}")
         setup = [
             *parameters.pop("slurm_setup", []),
-            f"export PYTHONPATH={code}",
+            f"export PYTHONPATH={shlex.quote(str(code))}",
+            "export PYTHONSAFEPATH=1",  # else the folder that was submitted from would come before the copy
             "export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK",
         ]
         if after is not None:
