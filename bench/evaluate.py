@@ -24,7 +24,7 @@ from bench.metrics.cost import forward_macs
 from bench.metrics.extractor import make_extractor
 from bench.metrics.fid import QualityMeter
 from bench.metrics.footprint import measure_footprint
-from bench.metrics.reference_statistics import ReferenceStatistics, reference_of
+from bench.metrics.reference_statistics import ReferenceStatistics, check_extractor, reference_of
 from bench.metrics.speed import measure_speed
 from bench.metrics.throughput import median_seconds
 from bench.store import Record, Store, utc_now
@@ -254,11 +254,10 @@ class Evaluator:
         dataset, protocol = cell.run.dataset, cell.protocol
         key = dataset, protocol.extractor, protocol.reference_digest, protocol.extractor_digest
         if key not in self._meters:
+            kept = reference_of(protocol, self._assets.prepared, cell.run.suite) if is_latent(dataset) else None
             extractor = make_extractor(protocol.extractor, self._device, self._assets.inception_weights)
-            if is_latent(dataset):
-                reference = reference_of(protocol, self._assets.prepared, cell.run.suite, extractor)
-            else:
-                reference = ReferenceStatistics.from_images(load_dataset(dataset).images, extractor)
+            check_extractor(extractor, protocol)
+            reference = kept or ReferenceStatistics.from_images(load_dataset(dataset).images, extractor)
             self._meters[key] = QualityMeter(reference, extractor)
         return self._meters[key]
 
