@@ -68,8 +68,9 @@ class Protocol:
     """What a quality number depends on beside model and schedule. Tables compare cells of one protocol only.
 
     Labels are balanced: sample i has label i mod num_classes. `guidance_scale` 1 means no guidance. The digests are of
-    the extractor's weights and of the reference images. Adaptive allocation decides per sample: a sample's iterations
-    end when its own residual falls below the threshold, so that they depend on that sample only.
+    the extractor's weights and of the reference images; where those are the user's own, `reference_digest` is the
+    identity of their statistics (`bench.references`). Adaptive allocation decides per sample: a sample's iterations end
+    when its own residual falls below the threshold, so that they depend on that sample only.
     """
 
     samples: int

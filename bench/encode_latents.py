@@ -62,7 +62,6 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     from bench.data.encoding import Encoding
-    from bench.data.latents import MANIFEST
     from bench.environment import pick_task_device, usable_cores
 
     autoencoder = _load(arguments.vae, pick_task_device(arguments.device))
@@ -73,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         dataset=arguments.suite,
         source=source,
         autoencoder=autoencoder,
-        autoencoder_source=arguments.vae,
+        autoencoder_source=str(Path(arguments.vae).resolve()) if Path(arguments.vae).is_dir() else arguments.vae,
         image_size=arguments.image_size,
         shard_images=arguments.shard_images,
         batch_size=arguments.batch_size,
@@ -82,13 +81,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     encoding.check_settings()
     count = len(encoding.ranges)
-    if (encoding.folder / MANIFEST).exists():
-        made, complete = 0, True
-    else:
-        try:
-            made, complete = encoding.run(first_shard(count))
-        except torch.OutOfMemoryError as error:
-            raise BadInputError(f"--batch-size {arguments.batch_size}: takes more memory than there is") from error
+    try:
+        made, complete = encoding.run(first_shard(count))
+    except torch.OutOfMemoryError as error:
+        raise BadInputError(f"--batch-size {arguments.batch_size}: takes more memory than there is") from error
     if not complete:
         print(f"{encoding.folder}: {made} of {count} shards made here; other processes have not finished theirs yet")
         return 0

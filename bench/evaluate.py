@@ -24,9 +24,10 @@ from bench.metrics.cost import forward_macs
 from bench.metrics.extractor import make_extractor
 from bench.metrics.fid import QualityMeter
 from bench.metrics.footprint import measure_footprint
-from bench.metrics.reference_statistics import ReferenceStatistics, reference_of
+from bench.metrics.reference_statistics import ReferenceStatistics, check_extractor, reference_of
 from bench.metrics.speed import measure_speed
 from bench.metrics.throughput import median_seconds
+from bench.references import read_reference
 from bench.store import Record, Store, utc_now
 
 OVERSPEND = 1.01  # times what constant allocation spends: what a cell may spend and still be compared
@@ -266,22 +267,23 @@ class Evaluator:
         dataset, protocol = cell.run.dataset, cell.protocol
         key = dataset, protocol.extractor, protocol.reference_digest, protocol.extractor_digest
         if key not in self._meters:
-            extractor = make_extractor(protocol.extractor, self._device, self._assets.inception_weights)
+            kept = None
             if is_latent(dataset):
                 self._check_images(cell)
-                reference = reference_of(protocol, self._assets.prepared, cell.run.suite, extractor)
-            else:
-                reference = ReferenceStatistics.from_images(load_dataset(dataset).images, extractor)
+                kept = reference_of(protocol, self._assets.prepared, cell.run.suite)
+            extractor = make_extractor(protocol.extractor, self._device, self._assets.inception_weights)
+            check_extractor(extractor, protocol)
+            reference = kept or ReferenceStatistics.from_images(load_dataset(dataset).images, extractor)
             self._meters[key] = QualityMeter(reference, extractor)
         return self._meters[key]
 
     def _check_images(self, cell: Cell) -> None:
         """BadInputError if the reference is of other images than the run learned from."""
-        images, reference = self._trained_on(cell).get("images"), cell.protocol.reference_digest
-        if images not in (None, reference):
+        images, reference = self._trained_on(cell).get("images"), read_reference(self._store.root)
+        if images and reference and images != reference.digest:
             raise BadInputError(
                 f"{cell.run.name} was trained on images of digest {images[:12]}, the reference is of "
-                f"{reference[:12]}: make it with bench/reference.py from the same images"
+                f"{reference.digest[:12]}: make one with bench/reference.py from the same images"
             )
 
     def _codec(self, cell: Cell) -> Codec:

@@ -1,7 +1,7 @@
 """Reference statistics of a suite's images: python bench/reference.py --suite imagenet --data DIR
 
-    <prepared>/<suite>/reference-<digest>.safetensors   the statistics (`bench.metrics.reference_statistics`)
-    results/<suite>/reference.json                      their identity (`bench.references`)
+    <prepared>/<suite>/reference-<identity>.safetensors   the statistics (`bench.metrics.reference_statistics`)
+    results/<suite>/reference.json                        their identity (`bench.references`)
 
 Started several times at once, the processes share the work; what was interrupted goes on at the next shard.
 """
@@ -15,6 +15,8 @@ from bench.data import is_latent
 from bench.errors import BadInputError
 from bench.store import Store
 from bench.suites import Suite, get_suite
+
+PIXELS = 8  # of an image along a side of a latent's pixel: samples are decoded to as many as the centre crops have
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,6 @@ class Arguments:
     """Processes that read and decode images; one a core by default, up to 8. 0: none but this one."""
     shard_images: int = 65536
     """Images of a shard: what an interruption loses at most."""
-    image_size: int = 256
-    """Pixels of the centre crops, as the latents'."""
     skip_bad: bool = False
     """Leave out images that cannot be read."""
     any_count: bool = False
@@ -51,7 +51,7 @@ class Arguments:
         suite = get_suite(self.suite)
         if not is_latent(suite.dataset):
             raise BadInputError(f"--suite {self.suite}: its reference images are shipped, there is nothing to make")
-        limits = (("batch_size", 1), ("workers", 0), ("shard_images", 1), ("image_size", 1))
+        limits = (("batch_size", 1), ("workers", 0), ("shard_images", 1))
         for name, least in limits:
             if (value := getattr(self, name)) is not None and value < least:
                 raise BadInputError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         extractor,
         arguments.prepared / suite.name,
         store.root,
-        image_size=arguments.image_size,
+        image_size=PIXELS * suite.dit.input_size,
         shard_images=arguments.shard_images,
     )
     workers = min(usable_cores(), 8) if arguments.workers is None else arguments.workers

@@ -1,14 +1,12 @@
 """A dataset's reference statistics from shards: each one's moments and kept features, merged when all are there.
 
     <folder>/reference-parts/<job>-00007.safetensors   mean, scatter, features (kept), hashes, indices of shard 7
-    <folder>/reference-parts/<job>-00007.{json,lock}   `bench.data.shards`
-    <folder>/reference-parts/<job>-00007-bad.txt       its images that cannot be read, where they stop the work
+    <folder>/reference-parts/<job>-00007.*             `bench.data.shards`
 
 Features are computed in chunks that start with the shard, so that interruptions change no bit of the result.
 """
 
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +16,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bench.cells import spec_hash
+from bench.data.fingerprint import check_ends, fingerprint
 from bench.data.images import ImageSource, dataset_digest
-from bench.data.reading import ReadBatch, Unreadable, check_unreadable, read_batches
-from bench.data.shards import Summary, make_shards, read_shard, shard_ranges
+from bench.data.reading import ReadBatch, Unreadable, read_batches
+from bench.data.shards import (
+    Summary,
+    UnreadableImagesError,
+    check_left_out,
+    make_shards,
+    read_shard,
+    shard_ranges,
+)
 from bench.errors import BadInputError
 from bench.locks import hold
 from bench.metrics.extractor import Extractor
@@ -38,7 +44,6 @@ from bench.references import Reference, read_reference, reference_path, write_re
 from bench.store import write_whole
 
 BLOCK = 10  # chunks of features whose moments are taken at once
-FINGERPRINT_IMAGES = 16
 
 
 class AlreadyThereError(Exception):
@@ -87,15 +92,21 @@ class ReferenceRun:
             skip_bad: leave out images that cannot be read.
 
         Raises:
-            BadInputError: the results are of another reference; images that cannot be read.
+            BadInputError: the results are of another reference; images that cannot be read, or that were left out, and
+                `skip_bad` is not said.
         """
         self._check_results()
         if (path := self._find()) is not None:
-            return self._there(path)
+            return self._there(path, skip_bad)
         shards = range(len(self._shards))
+        check_left_out(self._folder, self._stem, shards, skip_bad)
         try:
             complete = make_shards(
-                self._folder, self._stem, shards, lambda shard: self._make(shard, batch_size, workers, skip_bad)
+                self._folder,
+                self._stem,
+                shards,
+                lambda shard: self._make(shard, batch_size, workers, skip_bad),
+                skip_bad,
             )
         except AlreadyThereError:
             complete = True
@@ -103,7 +114,7 @@ class ReferenceRun:
             return "other processes are making the rest; run the same command again if they are stopped"
         with hold(self._prepared / f"{self._stem}.lock", wait=True):
             path = self._find()
-            outcome = self._merge() if path is None else self._there(path)
+            outcome = self._merge() if path is None else self._there(path, skip_bad)
             self._remove_parts()
         return outcome
 
@@ -112,7 +123,7 @@ class ReferenceRun:
         known = read_reference(self._results)
         if known is None:
             return
-        path = statistics_path(self._prepared, known.digest)
+        path = statistics_path(self._prepared, known.identity)
         of = read_identity(path)[1] if path.exists() else self._fingerprint
         if (_features(known), of) != (self._wanted, self._fingerprint):
             raise BadInputError(
@@ -128,8 +139,14 @@ class ReferenceRun:
                 return path
         return None
 
-    def _there(self, path: Path) -> str:
-        write_reference(self._results, read_identity(path)[0])
+    def _there(self, path: Path, skip_bad: bool) -> str:
+        reference, _ = read_identity(path)
+        if (left_out := len(self._source) - reference.images) and not skip_bad:
+            raise BadInputError(
+                f"{path}: {left_out} unreadable images were left out there by --skip-bad: say it again, or delete the "
+                "file to have it made whole"
+            )
+        write_reference(self._results, reference)
         return f"reference statistics are there already: {path}"
 
     def _make(self, shard: int, batch_size: int, workers: int, skip_bad: bool) -> Summary:
@@ -143,7 +160,8 @@ class ReferenceRun:
                 part.add(batch)
                 unreadable += batch.unreadable
                 bar.update(len(batch.images) + len(batch.unreadable))
-        check_unreadable(unreadable, self._folder / f"{self._stem}-{shard:05d}-bad.txt", skip_bad)
+        if unreadable and not skip_bad:
+            raise UnreadableImagesError(unreadable)
         content = save(part.finish())
         write_whole(self._tensors_path(shard), lambda file: file.write(content))
         return {"images": len(images) - len(unreadable), "unreadable": [bad.name for bad in unreadable]}
@@ -154,6 +172,7 @@ class ReferenceRun:
         for shard in range(len(self._shards)):
             left_out += len(read_shard(self._folder, self._stem, shard)["unreadable"])
             part = self._read(shard)
+            check_ends(self._source, part["indices"], part["hashes"], str(self._tensors_path(shard)))
             mean, scatter, count = part.pop("mean"), part.pop("scatter"), len(part["indices"])
             if count:
                 own = Moments(count, mean, scatter)
@@ -166,8 +185,10 @@ class ReferenceRun:
         dataset, size, extractor, extractor_digest = self._wanted
         reference = Reference(dataset, moments.count, size, digest, extractor, extractor_digest)
         write_reference(self._results, reference)  # first: it is refused if the results have another
-        statistics = ReferenceStatistics(moments.count, moments.mean, moments.covariance, torch.from_numpy(features))
-        path = statistics_path(self._prepared, digest)
+        statistics = ReferenceStatistics(
+            moments.count, size, moments.mean, moments.covariance, torch.from_numpy(features)
+        )
+        path = statistics_path(self._prepared, reference.identity)
         save_statistics(path, statistics, reference, self._fingerprint)
         without = f", without {left_out} that cannot be read" if left_out else ""
         return f"reference statistics of {moments.count:,} images{without} -> {path}"
@@ -238,17 +259,6 @@ class _Part:
         indices = np.concatenate(self._indices)[done : done + len(features)]
         self._features.append(features[np.isin(indices, self._kept)])
         self._moments = self._moments.merged(own) if self._moments else own
-
-
-def fingerprint(source: ImageSource) -> str:
-    """By what a dataset is known without reading it all: SHA-256, in hex, over labels and a few images."""
-    hasher = sha256(source.labels.astype("<i8").tobytes())
-    for index in kept_indices(len(source), FINGERPRINT_IMAGES).tolist():
-        try:
-            hasher.update(sha256(source.read(index)).digest())
-        except (OSError, KeyError):  # it is told of when its turn comes
-            hasher.update(b"unreadable")
-    return hasher.hexdigest()
 
 
 def _features(reference: Reference) -> tuple[str, int, str, str]:

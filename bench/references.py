@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.cells import spec_hash
 from bench.errors import BadInputError
 from bench.store import write_json
 
@@ -33,6 +34,11 @@ class Reference:
     extractor: str
     extractor_digest: str
 
+    @property
+    def identity(self) -> str:
+        """SHA-256, in hex, over all of these: what protocols and the statistics' file name them by."""
+        return spec_hash(self, 64)
+
 
 def reference_path(suite_folder: Path) -> Path:
     """Where a suite's results keep the identity of their reference."""
@@ -55,7 +61,7 @@ def write_reference(suite_folder: Path, reference: Reference) -> None:
     known = read_reference(suite_folder)
     if known is not None and known != reference:
         raise BadInputError(
-            f"{reference_path(suite_folder)} is of other images or features (digest {known.digest[:12]}, now "
-            f"{reference.digest[:12]}): choose another --results, or delete it with its records"
+            f"{reference_path(suite_folder)} is of other images or features (identity {known.identity[:12]}, now "
+            f"{reference.identity[:12]}): choose another --results, or delete it with its records"
         )
     write_json(reference_path(suite_folder), asdict(reference))

@@ -94,7 +94,7 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
         digests = extractor_digest(recipe.extractor), DIGESTS[suite.dataset]
     else:
         known = selection.reference
-        digests = ("", "") if known is None else (known.extractor_digest, known.digest)
+        digests = ("", "") if known is None else (known.extractor_digest, known.identity)
     return Protocol(
         samples=samples,
         batch_size=min(recipe.batch_size, samples),

@@ -7,8 +7,6 @@ the others take its record.
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +20,7 @@ from bench.evaluate import Evaluator, make_record
 from bench.execution import EAGER, Execution
 from bench.locks import hold
 from bench.measurements import AnyCell, Speed
+from bench.parents import end_with
 from bench.store import Record, Store, utc_now
 
 
@@ -63,13 +62,7 @@ _worker: CellWorker | None = None
 
 def _start(setting: Setting, threads: int, parent: int) -> None:
     global _worker
-
-    def watch() -> None:  # a killed parent must not leave workers behind
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with(parent)
     for number in (signal.SIGINT, signal.SIGUSR2):  # the parent's to answer; cells under way are finished
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)

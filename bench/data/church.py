@@ -1,10 +1,12 @@
 """LSUN's churches: an lmdb with an encoded image under each key, in the order of the keys. No classes."""
 
+import errno
 from pathlib import Path
 
 import lmdb
 import numpy as np
 
+from bench.data.images import UnreadableImageError
 from bench.errors import BadInputError
 
 FOLDER = "church_outdoor_train_lmdb"
@@ -43,10 +45,12 @@ class Church:
         try:
             with _open(self._folder) as environment, environment.begin() as transaction:
                 encoded = transaction.get(bytes(self._keys[index]))
+        except (lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
+            raise UnreadableImageError(f"damaged in the lmdb ({error})") from error
         except lmdb.Error as error:
-            raise OSError(f"damaged in the lmdb ({error})") from error
+            raise OSError(errno.EIO, str(error), self._folder) from error
         if encoded is None:
-            raise FileNotFoundError("no longer in the lmdb")
+            raise UnreadableImageError("no longer in the lmdb")
         return encoded
 
 

@@ -17,10 +17,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from bench.data.fingerprint import check_ends, sample
 from bench.data.images import ImageSource, dataset_digest
 from bench.data.latents import FORMAT, MANIFEST, manifest_digest, read_manifest
-from bench.data.reading import ReadBatch, Unreadable, check_unreadable, read_batches
-from bench.data.shards import Summary, make_shards, read_shard, shard_ranges
+from bench.data.reading import ReadBatch, Unreadable, read_batches
+from bench.data.shards import (
+    Summary,
+    UnreadableImagesError,
+    check_left_out,
+    make_shards,
+    read_shard,
+    shard_ranges,
+)
 from bench.errors import BadInputError
 from bench.locks import hold
 from bench.progress import interval_s
@@ -74,26 +82,36 @@ class Encoding:
             "image_size": self.image_size,
             "shard_images": self.shard_images,
             "vae": self.autoencoder.digest,
+            "sample": sample(self.source),
         }
 
     def check_settings(self) -> None:
-        """Take the folder for these settings. BadInputError if it was begun with others."""
+        """Take the folder for these settings. BadInputError if it was begun with others, or from other images."""
         path = self.folder / "settings.json"
         with hold(self.folder / "settings.lock", wait=True):
             if not path.exists():
                 write_json(path, self.settings)
         try:
             begun = dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            sampled = dict(begun.pop("sample"))
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise BadInputError(
-                f"{path} is damaged ({error}): choose another --prepared, or empty its folder"
+                f"{path} is damaged ({error!r}): choose another --prepared, or empty its folder"
             ) from error
         for name, value in self.settings.items():
-            if begun.get(name) != value:
+            if name != "sample" and begun.get(name) != value:
                 raise BadInputError(
                     f"{self.folder} was begun with {name} {begun.get(name)}, not {value}: "
                     "say the same again, choose another --prepared, or empty the folder"
                 )
+        for index, value in self.settings["sample"].items():
+            if sampled.get(index, value) != value:  # what could not be read then may have been put right
+                raise BadInputError(
+                    f"{self.folder} was begun with another image {self.source.name(int(index))}: name the same dataset "
+                    "again, choose another --prepared, or empty the folder"
+                )
+        check_left_out(self.folder, _STEM, range(len(self.ranges)), self.skip_bad)
+        self._check_images()
 
     def run(self, start: int) -> tuple[int, bool]:
         """Encode what no other process does, beginning with shard `start`; how many were made, and whether all are.
@@ -113,7 +131,7 @@ class Encoding:
                 return summary
 
             count = len(self.ranges)
-            complete = make_shards(self.folder, _STEM, [(start + i) % count for i in range(count)], make)
+            complete = make_shards(self.folder, _STEM, [(start + i) % count for i in range(count)], make, self.skip_bad)
         return len(made), complete
 
     def _images_done(self) -> int:
@@ -125,13 +143,15 @@ class Encoding:
         part, name = self.ranges[shard], f"-{shard:05d}"
         for left_behind in self.folder.glob(f".*{name}.*"):  # by a process that was killed; the shard's lock is held
             left_behind.unlink()
+        (self.folder / MANIFEST).unlink(missing_ok=True)  # of a shard that was deleted to be made again
         moments, hashes, unreadable = [], [], list[Unreadable]()
         for batch in read_batches(self.source, part, self.image_size, self.batch_size, self.workers):
             moments.append(self._encode(batch))
             hashes.append(batch.hashes)
             unreadable += batch.unreadable
             bar.update(len(batch.indices) + len(batch.unreadable))
-        check_unreadable(unreadable, self.folder / f"unreadable{name}.txt", self.skip_bad)
+        if unreadable and not self.skip_bad:
+            raise UnreadableImagesError(unreadable)
         files = [
             _write_array(self.folder / f"{_STEM}{name}.npy", np.concatenate(moments)),
             _write_array(self.folder / f"hashes{name}.npy", np.concatenate(hashes)),
@@ -171,6 +191,7 @@ class Encoding:
     def _manifest(self) -> dict[str, Any]:
         shards = [read_shard(self.folder, _STEM, shard) for shard in range(len(self.ranges))]
         self._check_files(shards)
+        self._check_images()  # other processes' too
         kept = [_kept(part, shard["unreadable"]) for part, shard in zip(self.ranges, shards, strict=True)]
         index = np.concatenate(kept)
         if not len(index):
@@ -201,6 +222,21 @@ class Encoding:
         }
         return manifest | {"digest": manifest_digest(manifest)}
 
+    def _check_images(self) -> None:
+        """BadInputError if a shard that is done was made from other images."""
+        for number, part in enumerate(self.ranges):
+            summary = self.folder / f"{_STEM}-{number:05d}.json"
+            if not summary.exists():
+                continue
+            try:
+                kept = _kept(part, read_shard(self.folder, _STEM, number)["unreadable"])
+                hashes = np.load(self.folder / f"hashes-{number:05d}.npy")
+                if hashes.shape != (len(kept), 32):
+                    raise ValueError(f"hashes of shape {hashes.shape} of {len(kept)} images")
+            except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+                raise _damaged(summary, error) from error
+            check_ends(self.source, kept, hashes, str(summary))
+
     def _check_files(self, shards: Sequence[Summary]) -> None:
         for number, shard in enumerate(shards):
             summary = self.folder / f"{_STEM}-{number:05d}.json"
@@ -212,9 +248,11 @@ class Encoding:
                     if (self.folder / name).stat().st_size != size:
                         raise ValueError(f"{name} is truncated")
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise BadInputError(
-                    f"shard {summary} is damaged ({error}): delete it and run the same command again"
-                ) from error
+                raise _damaged(summary, error) from error
+
+
+def _damaged(summary: Path, error: Exception) -> BadInputError:
+    return BadInputError(f"shard {summary} is damaged ({error}): delete it and run the same command again")
 
 
 def _kept(part: range, unreadable: Sequence[dict[str, Any]]) -> np.ndarray:

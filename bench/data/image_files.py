@@ -1,11 +1,13 @@
 """Image files in a folder or a zip file, sorted by name, without classes: CelebA-HQ and FFHQ as they are passed on."""
 
+import errno
 import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from bench.data.images import UnreadableImageError, read_file
 from bench.errors import BadInputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -39,7 +41,7 @@ class Folder:
         return self._names[index]
 
     def read(self, index: int) -> bytes:
-        return (self._path / self._names[index]).read_bytes()
+        return read_file(self._path, self._names[index])
 
 
 class Zip:
@@ -64,11 +66,16 @@ class Zip:
 
     def read(self, index: int) -> bytes:
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), zipfile.ZipFile(self._path)
+            try:
+                self._opened = os.getpid(), zipfile.ZipFile(self._path)
+            except zipfile.BadZipFile as error:  # no longer what it was
+                raise OSError(errno.EIO, str(error), str(self._path)) from error
         try:
             return self._opened[1].read(self._names[index])
-        except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:  # the last two: encrypted
-            raise OSError(f"damaged in the zip file ({error})") from error
+        except Exception as error:  # each way of compression has its own
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+                raise
+            raise UnreadableImageError(f"damaged in the zip file ({error})") from error
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_opened": None}

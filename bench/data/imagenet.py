@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.data.images import read_file
 from bench.errors import BadInputError
 
 _WNID = re.compile(r"n\d{8}")
@@ -42,7 +43,7 @@ class ImageNet:
         return f"{self._wnids[label]}/{os.fsdecode(name)}"
 
     def read(self, index: int) -> bytes:
-        return (self._train / self.name(index)).read_bytes()
+        return read_file(self._train, self.name(index))
 
 
 def _list_images(folder: Path) -> np.ndarray:

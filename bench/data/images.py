@@ -5,6 +5,7 @@ DiT's and ADM's protocol (`decode`).
 """
 
 import io
+import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,10 @@ from bench.errors import BadInputError
 # Images of the training sets.
 COUNTS = {"imagenet": 1_281_167, "celebahq": 30_000, "ffhq": 70_000, "church": 126_227}
 DATASETS = tuple(COUNTS)
+
+
+class UnreadableImageError(Exception):
+    """An image is missing or corrupt, while the rest of its dataset can be read. The message says why."""
 
 
 class ImageSource(Protocol):
@@ -34,7 +39,33 @@ class ImageSource(Protocol):
         """What the image is called, for messages: a path within the dataset, a zip's member, a key."""
 
     def read(self, index: int) -> bytes:
-        """The encoded image as shipped. OSError (or KeyError) if it is missing."""
+        """The encoded image as shipped. UnreadableImageError if that is the image's fault, OSError if the storage's."""
+
+
+def read_file(root: Path, name: str) -> bytes:
+    """An image's file under a dataset's root, for sources of files. Errors are those of `ImageSource.read`."""
+    try:
+        return (root / name).read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        with os.scandir(root) as entries:  # one that is not mounted is gone, or empty
+            if next(entries, None) is None:
+                raise
+        raise UnreadableImageError(error.strerror) from error
+
+
+def read_image(source: ImageSource, index: int) -> bytes:
+    """An image as shipped. UnreadableImageError if it is the image's fault that it cannot be read.
+
+    BadInputError if it is the storage's: nothing can be said of the image then.
+    """
+    try:
+        return source.read(index)
+    except OSError as error:
+        reason = " ".join((error.strerror or str(error)).split())
+        raise BadInputError(
+            f"{source.name(index)}: the storage fails ({reason}), which is not the image's fault; run the same command "
+            "again when its folder can be read"
+        ) from error
 
 
 def open_images(dataset: str, path: Path) -> ImageSource:
@@ -66,7 +97,9 @@ def check_dataset(dataset: str) -> None:
 
 
 def check_count(dataset: str, source: ImageSource, any_count: bool) -> None:
-    """BadInputError unless the source has as many images as the dataset, or any number will do."""
+    """BadInputError unless the source has as many images as the dataset, or any number but none will do."""
+    if not len(source):
+        raise BadInputError(f"{dataset}: found no images; name the place of the dataset")
     if len(source) != COUNTS[dataset] and not any_count:
         raise BadInputError(
             f"{dataset}: found {len(source):,} images, expected {COUNTS[dataset]:,}; "
@@ -89,7 +122,7 @@ def dataset_digest(labels: np.ndarray, hashes: np.ndarray) -> str:
 
 
 def decode(encoded: bytes, size: int) -> np.ndarray:
-    """Decode to RGB and centre-crop: uint8 (3, size, size). OSError if the image is corrupt.
+    """Decode to RGB and centre-crop: uint8 (3, size, size). UnreadableImageError if the image is corrupt.
 
     While the shorter side is at least twice `size`, both are halved (box filter); then the shorter one is resized to
     `size` (bicubic), and the middle of the longer one is kept.
@@ -97,10 +130,12 @@ def decode(encoded: bytes, size: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
             image = opened.convert("RGB")
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever broken data leads them to
-        raise OSError(f"{type(error).__name__}: {error}") from error
+    except OSError as error:  # Pillow's own
+        raise UnreadableImageError(str(error)) from error
+    except Exception as error:  # its decoders raise whatever broken data leads them to
+        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
     return np.ascontiguousarray(np.asarray(_centre_crop(image, size)).transpose(2, 0, 1))
 
 

@@ -1,21 +1,19 @@
 """Reads and decodes a part of an image dataset with worker processes; what cannot be read is collected, not dropped."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.data.images import ImageSource, decode
+from bench.data.images import ImageSource, UnreadableImageError, decode, read_image
 from bench.errors import BadInputError
-from bench.store import write_whole
-
-_SHOWN = 3  # unreadable images in a message
+from bench.parents import end_with
 
 
 @dataclass(frozen=True)
@@ -51,17 +49,19 @@ class _Decoded:
     hash: bytes
 
 
-class _Decoder(Dataset["_Decoded | Unreadable"]):
+class _Decoder(Dataset["_Decoded | Unreadable | BadInputError"]):
     def __init__(self, source: ImageSource, size: int) -> None:
         self._source, self._size = source, size
 
-    def __getitem__(self, index: int) -> "_Decoded | Unreadable":
+    def __getitem__(self, index: int) -> "_Decoded | Unreadable | BadInputError":
+        """Errors are returned, for a worker would raise a traceback in their stead."""
         try:
-            encoded = self._source.read(index)
+            encoded = read_image(self._source, index)
             return _Decoded(index, decode(encoded, self._size), sha256(encoded).digest())
-        except (OSError, KeyError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            return Unreadable(index, self._source.name(index), " ".join(reason.split()))
+        except UnreadableImageError as error:
+            return Unreadable(index, self._source.name(index), " ".join(str(error).split()) or "unreadable")
+        except BadInputError as error:
+            return error
 
 
 def read_batches(source: ImageSource, indices: range, size: int, batch_size: int, workers: int) -> Iterator[ReadBatch]:
@@ -73,6 +73,9 @@ def read_batches(source: ImageSource, indices: range, size: int, batch_size: int
         size: of the crops, in pixels.
         batch_size: images in a batch; the last one may be smaller.
         workers: processes that read and decode; 0 for this one.
+
+    Raises:
+        BadInputError: the storage fails, so that nothing can be said of an image.
     """
     loader = DataLoader(
         _Decoder(source, size),
@@ -80,11 +83,21 @@ def read_batches(source: ImageSource, indices: range, size: int, batch_size: int
         sampler=indices,
         num_workers=workers,
         collate_fn=partial(_collate, size=size),
+        worker_init_fn=_end_with_parent,
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, BadInputError):
+            raise batch
+        yield batch
 
 
-def _collate(items: Sequence[_Decoded | Unreadable], size: int) -> ReadBatch:
+def _end_with_parent(_: int) -> None:
+    end_with(os.getppid())
+
+
+def _collate(items: Sequence[_Decoded | Unreadable | BadInputError], size: int) -> ReadBatch | BadInputError:
+    if failures := [item for item in items if isinstance(item, BadInputError)]:
+        return failures[0]
     good = [item for item in items if isinstance(item, _Decoded)]
     images = np.stack([item.image for item in good]) if good else np.empty((0, 3, size, size), dtype=np.uint8)
     return ReadBatch(
@@ -92,28 +105,4 @@ def _collate(items: Sequence[_Decoded | Unreadable], size: int) -> ReadBatch:
         hashes=np.frombuffer(b"".join(item.hash for item in good), dtype=np.uint8).reshape(-1, 32),
         indices=np.array([item.index for item in good], dtype=np.int64),
         unreadable=tuple(item for item in items if isinstance(item, Unreadable)),
-    )
-
-
-def check_unreadable(unreadable: Sequence[Unreadable], list_file: Path, skip_bad: bool) -> None:
-    """Stop if there are unreadable images and they are not to be skipped.
-
-    Args:
-        unreadable: all of a shard.
-        list_file: written then, with a line for each: index, name, reason. Removed if there is nothing to stop for.
-        skip_bad: the option --skip-bad.
-
-    Raises:
-        BadInputError: how many, the first few of them, and the list file.
-    """
-    if not unreadable or skip_bad:
-        list_file.unlink(missing_ok=True)
-        return
-    lines = "".join(f"{bad.index}\t{bad.name}\t{bad.reason}\n" for bad in unreadable)
-    write_whole(list_file, lambda file: file.write(lines.encode(errors="backslashreplace")))
-    shown = ", ".join(f"{bad.name} ({bad.reason})" for bad in unreadable[:_SHOWN])
-    raise BadInputError(
-        f"{len(unreadable)} unreadable image{'s' * (len(unreadable) > 1)}: {shown}"
-        f"{', ...' * (len(unreadable) > _SHOWN)} (all are listed in {list_file}); "
-        "put them right, or say --skip-bad to leave them out"
     )

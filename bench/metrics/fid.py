@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
+from bench.errors import BadInputError
 from bench.metrics.extractor import Extractor
 from bench.metrics.features import FeatureStream
 from bench.metrics.kid import KernelDistance
@@ -41,6 +42,14 @@ class QualityMeter:
         """A measurement, to be given images batch by batch."""
         return Measurement(self, FeatureStream(self._extractor))
 
+    def check_size(self, image_size: int) -> None:
+        """BadInputError unless images of so many pixels a side can be compared with the reference."""
+        if image_size != self._reference.image_size:
+            raise BadInputError(
+                f"samples are decoded to {image_size} pixels, the reference is of {self._reference.image_size}: use "
+                "the autoencoder that the suite names, and the reference that bench/reference.py makes"
+            )
+
     def measure(self, images: Tensor, kid_subsets: int, kid_subset_size: int) -> Quality:
         """Distances of images that are all there, uint8 (count, channels, size, size)."""
         measurement = self.start()
@@ -63,7 +72,11 @@ class Measurement:
         self._features: list[Tensor] = []
 
     def add(self, images: Tensor) -> None:
-        """Take a batch, uint8 (batch, channels, size, size). In what batches images come changes nothing."""
+        """Take a batch, uint8 (batch, channels, size, size). In what batches images come changes nothing.
+
+        BadInputError for images of another size than the reference's.
+        """
+        self._meter.check_size(images.shape[-1])
         self._features += self._stream.add(images)
 
     def finish(self, kid_subsets: int, kid_subset_size: int) -> Quality:

@@ -2,11 +2,12 @@
 
 The weights are torch-fidelity's own, downloaded into torch's cache as it would itself, or a file of the user's, for
 nodes without internet. torch-fidelity unpickles whatever it finds in such a file. Here only tensors are read, and it is
-handed what was read, so that the digest is of just those bytes.
+handed what was read. The digest is of the tensors, whatever file they come in.
 """
 
 import os
 import sys
+from hashlib import sha256
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from bench.errors import BadInputError
-from bench.metrics.extractor_weights import INCEPTION, weights_digest
+from bench.metrics.extractor_weights import INCEPTION
 
 LAYER = "2048"  # the last pooling, whose features FID and KID are made of
 
@@ -38,15 +39,24 @@ def load_inception(weights: Path | None = None) -> tuple[FeatureExtractorIncepti
         content = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"--inception-weights {path}: cannot be read ({error.strerror or error})") from error
-    ours = BytesIO()
-    torch.save(_state_dict(path, content), ours)
+    state, ours = _state_dict(path, content), BytesIO()
+    torch.save(state, ours)
     ours.seek(0)
     try:
         network = FeatureExtractorInceptionV3(INCEPTION, [LAYER], feature_extractor_weights_path=ours)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise BadInputError(f"{_not_weights(path)} ({reason}...)") from error
-    return network, weights_digest(content)
+    return network, state_digest(state)
+
+
+def state_digest(state: dict[str, Tensor]) -> str:
+    """First 16 hex digits of the SHA-256 over the tensors' names, types, shapes and bytes, in the order of names."""
+    hasher = sha256()
+    for name, tensor in sorted(state.items()):
+        hasher.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        hasher.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()[:16]
 
 
 def _state_dict(path: Path, content: bytes) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """What generated images are compared with: mean and covariance of reference features, and some of the features.
 
-    <prepared>/<suite>/reference-<digest>.safetensors   mu, sigma, features; who they are of in its metadata
+    <prepared>/<suite>/reference-<identity>.safetensors   mu, sigma, features; who they are of in its metadata
 
 `bench/reference.py` makes the file. References in memory, those of shipped datasets, are made anew each time.
 """
@@ -32,12 +32,14 @@ class ReferenceStatistics:
 
     Attributes:
         count: images.
+        image_size: of the images, pixels; generated ones must have the same.
         mu: (dimensions,) float64, mean.
         sigma: (dimensions, dimensions) float64, unbiased covariance.
         features: (kept, dimensions) float32: those of all images, or of `kept_indices`.
     """
 
     count: int
+    image_size: int
     mu: np.ndarray
     sigma: np.ndarray
     features: Tensor
@@ -48,7 +50,7 @@ class ReferenceStatistics:
         stream = FeatureStream(extractor)
         features = torch.cat(stream.add(images) + stream.finish())
         statistics = fid_features_to_statistics(features.double())
-        return cls(len(images), statistics["mu"], statistics["sigma"], features)
+        return cls(len(images), images.shape[-1], statistics["mu"], statistics["sigma"], features)
 
 
 def kept_indices(count: int, kept: int = KEPT_FEATURES) -> np.ndarray:
@@ -57,9 +59,9 @@ def kept_indices(count: int, kept: int = KEPT_FEATURES) -> np.ndarray:
     return np.arange(kept) * count // kept
 
 
-def statistics_path(prepared: Path, digest: str) -> Path:
-    """Where the statistics of a dataset of this digest are kept, in a suite's folder of what is prepared."""
-    return prepared / f"reference-{digest[:12]}.safetensors"
+def statistics_path(prepared: Path, identity: str) -> Path:
+    """Where the statistics of this identity are kept, in a suite's folder of what is prepared."""
+    return prepared / f"reference-{identity[:12]}.safetensors"
 
 
 def save_statistics(path: Path, statistics: ReferenceStatistics, reference: Reference, fingerprint: str) -> None:
@@ -103,27 +105,32 @@ def load_statistics(path: Path) -> tuple[ReferenceStatistics, Reference]:
             raise ValueError("shapes do not fit")
     except Exception as error:
         raise _damaged(path, error) from error
-    return ReferenceStatistics(reference.images, mu.numpy(), sigma.numpy(), features), reference
+    return ReferenceStatistics(reference.images, reference.image_size, mu.numpy(), sigma.numpy(), features), reference
 
 
-def reference_of(protocol: Protocol, prepared: Path, suite: str, extractor: Extractor) -> ReferenceStatistics:
-    """The statistics that a protocol names, of the extractor's features. BadInputError if they are not there."""
+def reference_of(protocol: Protocol, prepared: Path, suite: str) -> ReferenceStatistics:
+    """The statistics that a protocol names. BadInputError if they are not there."""
     if not protocol.reference_digest:
         raise BadInputError(
             f"suite {suite} has no reference statistics: make them by bench/reference.py --suite {suite}"
         )
     path = statistics_path(prepared / suite, protocol.reference_digest)
     statistics, reference = load_statistics(path)
-    for what, wanted, found, where in (
-        ("images", protocol.reference_digest, reference.digest, path),
-        ("features", protocol.extractor_digest, reference.extractor_digest, path),
-        ("features", protocol.extractor_digest, extractor.digest, f"the weights of {extractor.name}"),
-    ):
-        if wanted != found:
-            raise BadInputError(
-                f"{where}: of {what} of digest {found[:12]}, the results are of {wanted[:12]}: run bench/reference.py"
-            )
+    _check_digest(str(path), "statistics", reference.identity, protocol.reference_digest)
+    _check_digest(str(path), "features", reference.extractor_digest, protocol.extractor_digest)
     return statistics
+
+
+def check_extractor(extractor: Extractor, protocol: Protocol) -> None:
+    """BadInputError unless the extractor is the one whose features the protocol's reference is of."""
+    _check_digest(f"the weights of {extractor.name}", "features", extractor.digest, protocol.extractor_digest)
+
+
+def _check_digest(where: str, what: str, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise BadInputError(
+            f"{where}: {what} of digest {found[:12]}, the results are of {wanted[:12]}: run bench/reference.py"
+        )
 
 
 def _damaged(path: Path, error: Exception) -> BadInputError:

@@ -34,6 +34,15 @@ def make_imagenet(path, classes=(8, 7, 7)):
     return images
 
 
+def make_files(folder, count=7):
+    """PNG, JPEG and WebP files in two folders."""
+    for i in range(count):
+        file = folder / f"{i // 4:05d}" / f"{i:05d}.{('png', 'JPG', 'webp')[i % 3]}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encoded(i, ("png", "jpeg", "webp")[i % 3]))
+    (folder / "README.txt").write_text("no image")
+
+
 def make_vae(path, seed=0, **options):
     """An AutoencoderKL with 4 latent channels that makes one pixel of 8x8, as `save_pretrained` writes it."""
     from diffusers import AutoencoderKL

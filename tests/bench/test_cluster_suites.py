@@ -1,9 +1,11 @@
 """The 256-pixel suites without a cluster: what they are, what they take, what they lack."""
 
 import csv
+import errno
 import multiprocessing
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -89,8 +91,21 @@ def test_a_reference_is_part_of_the_identity_of_cells(tmp_path):
     reference = Reference("ffhq", 70_000, 256, "ab" * 32, "inception-v3-compat", "6726825d0123abcd")
     write_reference(store.root, reference)
     known = cell()
-    assert (known.protocol.reference_digest, known.protocol.extractor_digest) == ("ab" * 32, "6726825d0123abcd")
+    assert (known.protocol.reference_digest, known.protocol.extractor_digest) == (
+        reference.identity,
+        "6726825d0123abcd",
+    )
     assert known.key != unknown.key
+    changes = {
+        "dataset": "church",
+        "images": 1,
+        "image_size": 128,
+        "digest": "",
+        "extractor": "",
+        "extractor_digest": "",
+    }
+    others = {replace(reference, **{name: value}).identity for name, value in changes.items()}
+    assert len(others | {reference.identity}) == 7
     write_reference(store.root, reference)  # the same again
     with pytest.raises(BadInputError, match="is of other images or features"):
         write_reference(
@@ -148,12 +163,12 @@ def _hold_for(path, seconds):
         time.sleep(seconds)
 
 
-def test_a_lock_keeps_others_out_while_it_is_held_and_leaves_no_file(tmp_path):
+def test_a_lock_keeps_others_out_while_it_is_held(tmp_path):
     path = tmp_path / "locks" / "one.lock"
     with hold(path) as held, hold(path) as other:
         assert held
         assert not other
-    assert not path.exists()
+    path.unlink()
     context = multiprocessing.get_context("fork")
     holder = context.Process(target=_hold_for, args=(path, 1.0))
     holder.start()
@@ -168,7 +183,6 @@ def test_a_lock_keeps_others_out_while_it_is_held_and_leaves_no_file(tmp_path):
             assert not other
     holder.join()
     assert holder.exitcode == 0
-    assert not path.exists()
 
 
 def test_a_holder_that_is_killed_lets_go(tmp_path):
@@ -182,6 +196,18 @@ def test_a_holder_that_is_killed_lets_go(tmp_path):
     holder.join()
     with hold(path) as held:
         assert held
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_folder_without_locks_is_told_in_one_line(tmp_path, monkeypatch, number):
+    def refused(file, operation):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    message = f"{tmp_path}: files cannot be locked there .no locks.; mount it with locks, or choose another folder"
+    with pytest.raises(BadInputError, match=message), hold(tmp_path / "one.lock"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_suite_has_a_script():

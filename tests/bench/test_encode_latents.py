@@ -133,12 +133,13 @@ def test_unreadable_images_stop_and_are_all_listed(damaged, vae, tmp_path, capsy
     assert run(encode_latents.main, options(damaged, vae, tmp_path)) == 2
     folder = tmp_path / "imagenet" / "latents"
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error"))
-    listed = folder / "unreadable-00001.txt"
-    assert "3 unreadable images: n01440764/n01440764_5.JPEG (" in line
+    listed = folder / "moments-unreadable.txt"
+    assert "4 unreadable images: n01440764/n01440764_5.JPEG (" in line
     assert str(listed) in line
     assert "--skip-bad" in line
-    assert [row.split("\t")[0] for row in listed.read_text().splitlines()] == ["5", "7", "9"]
-    assert (folder / "moments-00000.json").exists()
+    assert [row.split("\t")[0] for row in listed.read_text().splitlines()] == ["5", "7", "9", "21"]
+    done = [path.name for path in sorted(folder.glob("moments-*.json"))]
+    assert done == ["moments-00000.json", "moments-00002.json", "moments-00003.json"]  # the others are made
     assert not (folder / "moments-00001.npy").exists()
     assert not (folder / "manifest.json").exists()
 
@@ -146,7 +147,7 @@ def test_unreadable_images_stop_and_are_all_listed(damaged, vae, tmp_path, capsy
 def test_skipped_images_are_in_the_manifest(damaged, imagenet, vae, whole, tmp_path):
     assert run(encode_latents.main, options(damaged, vae, tmp_path)) == 2
     folder = encode(damaged, vae, tmp_path, "--skip-bad")  # goes on
-    assert not list(folder.glob("unreadable*"))
+    assert not list(folder.glob("*unreadable*"))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert [image["index"] for image in manifest["unreadable"]] == [5, 7, 9, 21]
     assert manifest["unreadable"][0]["name"] == "n01440764/n01440764_5.JPEG"
@@ -160,6 +161,51 @@ def test_skipped_images_are_in_the_manifest(damaged, imagenet, vae, whole, tmp_p
         latents.moments(range(18), [True] * 18), all_latents.moments(kept, [True] * 18), rtol=2e-3, atol=1e-4
     )
     assert manifest["images_digest"] != all_latents.manifest["images_digest"]
+
+
+def test_what_was_left_out_stays_so_only_if_it_is_said_again(damaged, imagenet, vae, whole, tmp_path):
+    folder = encode(damaged, vae, tmp_path, "--skip-bad")
+    before = contents(folder)
+    encode(damaged, vae, tmp_path, "--skip-bad")
+    names = "moments-00001.json, moments-00004.json"
+    with pytest.raises(BadInputError, match=rf"4 unreadable images were left out .*--skip-bad.* delete {names}"):
+        encode_latents.main(options(damaged, vae, tmp_path))
+    assert contents(folder) == before
+    for name in names.split(", "):
+        (folder / name).unlink()
+    encode(imagenet, vae, tmp_path)  # the images are there again
+    assert (folder / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
+
+
+def test_other_images_are_not_mixed_in(damaged, imagenet, vae, tmp_path):
+    assert run(encode_latents.main, options(damaged, vae, tmp_path)) == 2
+    shutil.copytree(imagenet, tmp_path / "other")
+    source = open_images("imagenet", tmp_path / "other")
+    paths = [tmp_path / "other" / "train" / source.name(i) for i in range(22)]
+    images = [path.read_bytes() for path in paths]
+
+    def swapped(*rows):
+        for i, path in enumerate(paths):
+            path.write_bytes(images[(i + 1) % 22] if i in rows else images[i])
+        return options(tmp_path / "other", vae, tmp_path)
+
+    with pytest.raises(BadInputError, match=r"latents was begun with another image n01440764/n01440764_0.JPEG"):
+        encode_latents.main(swapped(*range(22)))
+    settings = tmp_path / "imagenet" / "latents" / "settings.json"
+    begun = json.loads(settings.read_text())
+    settings.write_text(json.dumps(begun | {"sample": {}}))  # as if it looked at others
+    for row in (4, 10, 19):  # ends of shards that are done
+        with pytest.raises(BadInputError, match=rf"was made from another image {source.name(row)}"):
+            encode_latents.main(swapped(row))
+    encode_latents.main(swapped())
+
+
+def test_the_manifest_names_a_folder_of_the_autoencoder_wherever_it_was_called_from(
+    imagenet, vae, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(vae.parent)
+    folder = encode(imagenet, vae.name, tmp_path)
+    assert json.loads((folder / "manifest.json").read_text())["vae"]["source"] == str(vae)
 
 
 def test_a_shard_without_readable_images(imagenet, vae, tmp_path):

@@ -11,13 +11,13 @@ import lmdb
 import numpy as np
 import pytest
 import torch
-from made_images import encoded, make_imagenet, picture
+from made_images import encoded, make_files, make_imagenet, picture
 from PIL import Image
 from torch.nn.functional import interpolate
 
 from bench.data import fashion
-from bench.data.images import check_count, dataset_digest, decode, open_images
-from bench.data.reading import check_unreadable, read_batches
+from bench.data.images import UnreadableImageError, check_count, dataset_digest, decode, open_images
+from bench.data.reading import read_batches
 from bench.errors import BadInputError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -94,8 +94,8 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("damage", CORRUPT)
-def test_a_corrupt_image_is_an_os_error(damage):
-    with pytest.raises(OSError):
+def test_a_corrupt_image_is_unreadable(damage):
+    with pytest.raises(UnreadableImageError):
         decode(CORRUPT[damage], 32)
 
 
@@ -113,15 +113,6 @@ def test_imagenet_is_ordered_by_class_and_name(tmp_path):
         assert source.labels.dtype == np.int64
     order = [0, 1, 2, 3, 4, 13, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15]  # _10 comes after _1
     assert [source.read(i) for i in range(16)] == [images[i] for i in order]
-
-
-def make_files(folder, count=7):
-    """PNG, JPEG and WebP files in two folders."""
-    for i in range(count):
-        file = folder / f"{i // 4:05d}" / f"{i:05d}.{('png', 'JPG', 'webp')[i % 3]}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(encoded(i, ("png", "jpeg", "webp")[i % 3]))
-    (folder / "README.txt").write_text("no image")
 
 
 def digest(source, workers):
@@ -158,29 +149,6 @@ def test_batches_are_the_cropped_images_in_order(tmp_path):
     assert [batch.indices.tolist() for batch in batches] == [[2, 3], [4, 5], [6]]
     assert batches[1].images.dtype == torch.uint8
     assert np.array_equal(batches[1].images[1], decode(source.read(5), 32))
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_unreadable_images_are_left_out_and_told(tmp_path, workers):
-    make_files(tmp_path / "ffhq")
-    source = open_images("ffhq", tmp_path / "ffhq")
-    (tmp_path / "ffhq" / source.name(2)).unlink()
-    (tmp_path / "ffhq" / source.name(5)).write_bytes(b"no image")
-    (tmp_path / "ffhq" / source.name(6)).write_bytes(b"")
-    batches = list(read_batches(source, range(7), 32, 3, workers))
-    assert [batch.indices.tolist() for batch in batches] == [[0, 1], [3, 4], []]
-    assert [len(batch.images) for batch in batches] == [len(batch.hashes) for batch in batches] == [2, 2, 0]
-    bad = [image for batch in batches for image in batch.unreadable]
-    assert [image.index for image in bad] == [2, 5, 6]
-    assert bad[0].reason == "No such file or directory"
-    with pytest.raises(BadInputError, match=r"^3 unreadable images: 00000/00002.webp \(No such.*--skip-bad") as error:
-        check_unreadable(bad, tmp_path / "bad.txt", skip_bad=False)
-    assert str(tmp_path / "bad.txt") in str(error.value)
-    assert "\n" not in str(error.value)
-    lines = (tmp_path / "bad.txt").read_text().splitlines()
-    assert [line.split("\t")[:2] for line in lines] == [[str(image.index), image.name] for image in bad]
-    check_unreadable(bad, tmp_path / "bad.txt", skip_bad=True)
-    assert not (tmp_path / "bad.txt").exists()
 
 
 @pytest.fixture
@@ -247,6 +215,13 @@ def test_other_bad_input(tmp_path):
     with pytest.raises(BadInputError, match=r"found 7 images, expected 70,000; .*--any-count"):
         check_count("ffhq", source, any_count=False)
     check_count("ffhq", source, any_count=True)
+
+
+def test_a_dataset_of_no_images_is_refused_whatever_count_is_accepted(tmp_path):
+    (tmp_path / "train" / "n01440764").mkdir(parents=True)
+    source = open_images("imagenet", tmp_path)
+    with pytest.raises(BadInputError, match="imagenet: found no images"):
+        check_count("imagenet", source, any_count=True)
 
 
 def test_a_damaged_member_of_a_zip_file_is_unreadable(tmp_path):

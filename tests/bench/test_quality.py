@@ -27,12 +27,14 @@ from bench.metrics.extractor import Extractor, load_classifier, make_extractor
 from bench.metrics.extractor_weights import INCEPTION, weights_path
 from bench.metrics.features import FeatureStream
 from bench.metrics.fid import QualityMeter
-from bench.metrics.inception import load_inception
+from bench.metrics.inception import load_inception, state_digest
 from bench.metrics.kid import KernelDistance
 from bench.metrics.moments import Moments
 from bench.metrics.reference_statistics import (
     ReferenceStatistics,
+    check_extractor,
     kept_indices,
+    read_identity,
     reference_of,
     save_statistics,
     statistics_path,
@@ -144,9 +146,8 @@ def pictures(count, seed=0):
 
 
 def test_inception_from_a_file(inception_file, inception_state, tmp_path, cpu):
-    """torch-fidelity's own features; the digest is the file's. Few images against 2048 dimensions: finite."""
+    """torch-fidelity's own features. Few images against 2048 dimensions: finite."""
     extractor = make_extractor(INCEPTION, cpu, inception_file)
-    assert extractor.digest == sha256(inception_file.read_bytes()).hexdigest()[:16]
     theirs = inceptionv3.FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=inception_file)
     images = pictures(3)
     statistics = ReferenceStatistics.from_images(images, extractor)
@@ -158,9 +159,20 @@ def test_inception_from_a_file(inception_file, inception_state, tmp_path, cpu):
     assert quality.fid > 1e-3
     assert np.isfinite([quality.fid, quality.kid]).all()
 
+
+def test_the_digest_is_of_the_tensors_in_any_file(inception_file, inception_state, tmp_path):
+    _, digest = load_inception(inception_file)
+    torch.save(dict(reversed(inception_state.items())), tmp_path / "again.pth")
     save_file(inception_state, tmp_path / "inception.safetensors")
-    same, _ = load_inception(tmp_path / "inception.safetensors")
-    assert all(torch.equal(value, inception_state[name]) for name, value in same.state_dict().items())
+    assert (tmp_path / "again.pth").read_bytes() != inception_file.read_bytes()
+    for name in ("again.pth", "inception.safetensors"):
+        same, others = load_inception(tmp_path / name)
+        assert others == digest
+        assert all(torch.equal(value, inception_state[name]) for name, value in same.state_dict().items())
+    assert len(digest) == 16
+    state = {"a": torch.zeros(2, 3), "b": torch.tensor(1)}
+    changes = ({"a": torch.zeros(3, 2)}, {"a": torch.zeros(2, 3).int()}, {"b": torch.tensor(2)}, {"c": torch.zeros(0)})
+    assert len({state_digest(state | change) for change in ({}, *changes)}) == 5
 
 
 class Malice:
@@ -212,7 +224,7 @@ def test_downloaded_weights_come_from_torchs_cache(inception_file, tmp_path, cpu
     name = "weights-inception-2015-12-05-6726825d.pth"
     assert asked == [(inceptionv3.URL_INCEPTION_V3, name, "6726825d")]
     (tmp_path / "checkpoints" / name).symlink_to(inception_file)
-    assert make_extractor(INCEPTION, cpu).digest == sha256(inception_file.read_bytes()).hexdigest()[:16]
+    assert make_extractor(INCEPTION, cpu).digest == load_inception(inception_file)[1]
     assert len(asked) == 1
 
 
@@ -241,9 +253,9 @@ def latent_cell(tiny_suite, toy, tmp_path):
     )
     reference = Reference("pictures", 30, 24, "f" * 64, INCEPTION, toy.digest)
     protocol = replace(
-        cell.protocol, extractor=INCEPTION, extractor_digest=toy.digest, reference_digest=reference.digest
+        cell.protocol, extractor=INCEPTION, extractor_digest=toy.digest, reference_digest=reference.identity
     )
-    path = statistics_path(tmp_path / suite.name, reference.digest)
+    path = statistics_path(tmp_path / suite.name, reference.identity)
     save_statistics(path, ReferenceStatistics.from_images(pictures(30), toy), reference, "")
     return replace(cell, run=replace(cell.run, suite=suite.name, dataset=suite.dataset), protocol=protocol)
 
@@ -286,6 +298,27 @@ def test_a_cell_is_measured_against_statistics_from_a_file(latent_cell, toy, sto
     assert record.timing["features_s"] > 0
 
 
+@pytest.mark.parametrize("size", [12, 48])
+def test_samples_of_another_size_than_the_references_are_refused(
+    latent_cell, toy, store, cpu, tmp_path, monkeypatch, size
+):
+    monkeypatch.setattr("bench.evaluate.make_extractor", lambda name, device, weights: toy)
+    monkeypatch.setattr("bench.evaluate.load_codec", lambda run, assets, device, trained_with: PixelAutoencoder())
+    evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path))
+    evaluator._generator = Drawing(torch.zeros((20, 3, size, size), dtype=torch.uint8))
+    with pytest.raises(BadInputError, match=f"samples are decoded to {size} pixels, the reference is of 24"):
+        evaluator.evaluate(latent_cell)
+    assert store.read(latent_cell) is None
+
+
+def test_a_reference_is_missed_before_an_extractor_is_made(latent_cell, store, cpu, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.evaluate.make_extractor", lambda name, device, weights: pytest.fail("downloaded"))
+    evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path / "nowhere"))
+    evaluator._generator = Drawing(pictures(1))
+    with pytest.raises(BadInputError, match="no reference statistics at"):
+        evaluator.evaluate(latent_cell)
+
+
 def test_samples_are_decoded_by_what_the_latents_were_encoded_with(latent_cell, tmp_path, cpu, monkeypatch):
     run, latents = latent_cell.run, torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     ours, other = make_vae(tmp_path / "ours"), make_vae(tmp_path / "other", seed=1)
@@ -308,24 +341,35 @@ def test_samples_are_decoded_by_what_the_latents_were_encoded_with(latent_cell, 
     [
         ({"reference_digest": ""}, "has no reference statistics: make them by bench/reference.py"),
         ({"reference_digest": "0" * 64}, "no reference statistics at .*: make them by bench/reference.py"),
-        ({"reference_digest": "f" * 12 + "0" * 52}, "of images of digest f{12}, .*: run bench/reference.py"),
-        ({"extractor_digest": "0" * 16}, "of features of digest 0123456789ab, .*: run bench/reference.py"),
+        ({"extractor_digest": "0" * 16}, "features of digest 0123456789ab, .*: run bench/reference.py"),
     ],
 )
-def test_statistics_that_are_not_the_protocols_are_refused(latent_cell, toy, tmp_path, change, message):
+def test_statistics_that_are_not_the_protocols_are_refused(latent_cell, tmp_path, change, message):
     protocol: Protocol = replace(latent_cell.protocol, **change)
     with pytest.raises(BadInputError, match=message):
-        reference_of(protocol, tmp_path, "pictures", toy)
+        reference_of(protocol, tmp_path, "pictures")
 
 
-def test_other_weights_than_the_references_are_refused(latent_cell, toy, tmp_path):
+def test_a_file_of_other_statistics_is_refused(latent_cell, tmp_path):
+    """Of the same images and features, but of other crops."""
+    ours = latent_cell.protocol.reference_digest
+    (path,) = (tmp_path / "pictures").iterdir()
+    larger = replace(read_identity(path)[0], image_size=48)
+    path.rename(statistics_path(path.parent, larger.identity))
+    protocol = replace(latent_cell.protocol, reference_digest=larger.identity)
+    message = f"statistics of digest {ours[:12]}, the results are of {larger.identity[:12]}: run bench/reference.py"
+    with pytest.raises(BadInputError, match=message):
+        reference_of(protocol, tmp_path, "pictures")
+
+
+def test_other_weights_than_the_references_are_refused(latent_cell, toy):
     toy.digest = "fedcba9876543210"
-    with pytest.raises(BadInputError, match="the weights of inception-v3-compat: of features of digest fedcba987654"):
-        reference_of(latent_cell.protocol, tmp_path, "pictures", toy)
+    with pytest.raises(BadInputError, match="the weights of inception-v3-compat: features of digest fedcba987654"):
+        check_extractor(toy, latent_cell.protocol)
 
 
-def test_damaged_statistics_are_refused(latent_cell, toy, tmp_path):
-    path = statistics_path(tmp_path / "pictures", "f" * 64)
+def test_damaged_statistics_are_refused(latent_cell, tmp_path):
+    path = statistics_path(tmp_path / "pictures", latent_cell.protocol.reference_digest)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(BadInputError, match=r"is damaged .*: delete it and run bench/reference.py again"):
-        reference_of(latent_cell.protocol, tmp_path, "pictures", toy)
+        reference_of(latent_cell.protocol, tmp_path, "pictures")

@@ -66,6 +66,7 @@ def toy(cpu, tiny_suite, monkeypatch):
         tiny_suite,
         name="celebahq",
         dataset="celebahq",
+        dit=replace(tiny_suite.dit, input_size=SIZE // 8, patch_size=1),
         evaluation=replace(tiny_suite.evaluation, extractor=INCEPTION),
     )
     monkeypatch.setitem(suites.SUITES, "celebahq", suite)
@@ -76,12 +77,24 @@ def toy(cpu, tiny_suite, monkeypatch):
 
 
 @pytest.fixture
+def use_size(toy, monkeypatch):
+    """Makes the suite one of pictures of another size."""
+
+    def use(pixels):
+        suite = suites.SUITES["celebahq"]
+        resized = replace(suite, dit=replace(suite.dit, input_size=pixels // 8))
+        monkeypatch.setitem(suites.SUITES, "celebahq", resized)
+
+    return use
+
+
+@pytest.fixture
 def make(tmp_path, data, toy):
     """The command line: make(), make("--skip-bad", data=..., results=...); returns its status."""
 
     def call(*more, data=data, results="results", prepared="prepared"):
         folders = ["--data", data, "--results", tmp_path / results, "--prepared", tmp_path / prepared]
-        small = ["--image-size", SIZE, "--shard-images", 10, "--batch-size", 7, "--workers", 0, "--device", "cpu"]
+        small = ["--shard-images", 10, "--batch-size", 7, "--workers", 0, "--device", "cpu"]
         arguments = ["--suite", "celebahq", *folders, *small, "--any-count", *more]
         return run(main, list(map(str, arguments)))
 
@@ -108,7 +121,7 @@ def test_statistics_are_those_of_all_features(make, data, toy, tmp_path, capsys)
     np.testing.assert_allclose(statistics.mu, features.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(statistics.sigma, np.cov(features, rowvar=False), rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(statistics.features, features, rtol=1e-6)
-    assert path == statistics_path(tmp_path / "prepared" / "celebahq", reference.digest)
+    assert path == statistics_path(tmp_path / "prepared" / "celebahq", reference.identity)
     assert read_reference(tmp_path / "results" / "celebahq") == reference
     identity = asdict(reference)
     assert len(identity.pop("digest")) == 64
@@ -163,7 +176,8 @@ sys.path.insert(0, "tests/bench")
 from test_reference import Toy
 digits = suites.SUITES["digits"]
 evaluation = replace(digits.evaluation, extractor=extractor.INCEPTION)
-suites.SUITES["celebahq"] = replace(digits, name="celebahq", dataset="celebahq", evaluation=evaluation)
+dit = replace(digits.dit, input_size=1, patch_size=1)
+suites.SUITES["celebahq"] = replace(digits, name="celebahq", dataset="celebahq", dit=dit, evaluation=evaluation)
 class Dying(Toy):
     def forward(self, images):
         if self.calls == 5:
@@ -179,7 +193,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_killed_run_is_gone_on_with(make, data, toy, tmp_path):
     make(prepared="uninterrupted")
     folders = ["--data", data, "--results", tmp_path / "results", "--prepared", tmp_path / "prepared"]
-    small = ["--image-size", SIZE, "--shard-images", 10, "--workers", 0, "--device", "cpu", "--any-count"]
+    small = ["--shard-images", 10, "--workers", 0, "--device", "cpu", "--any-count"]
     arguments = ["--suite", "celebahq", *folders, *small]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", KILLED, *map(str, arguments)]
@@ -240,14 +254,16 @@ def test_two_processes_that_both_saw_the_last_shard_merge_once(make, toy, tmp_pa
     statistics_of(tmp_path)
 
 
-def test_another_reference_is_refused(make, toy, tmp_path, capsys):
+def test_another_reference_is_refused(make, toy, use_size, tmp_path, capsys):
     make()
     kept = statistics_of(tmp_path).read_bytes()
     others = make_pictures(tmp_path / "others", seed=1)
     identity = (tmp_path / "results" / "celebahq" / "reference.json").read_text()
     calls = toy._network.calls
     assert make(data=others) == 2
-    assert make("--image-size", "6") == 2
+    use_size(2 * SIZE)
+    assert make() == 2
+    use_size(SIZE)
     assert toy._network.calls == calls  # before the work
     assert make(data=others, prepared="elsewhere") == 2  # after it: what the results are of is not there to compare
     error = capsys.readouterr().err.splitlines()[-1]
@@ -262,17 +278,53 @@ def test_another_reference_is_refused(make, toy, tmp_path, capsys):
     assert toy._network.calls == calls
 
 
-def test_images_that_cannot_be_read_stop_the_work_or_are_left_out(make, data, toy, tmp_path, capsys):
-    whole = (data / "012.png").read_bytes()
-    (data / "012.png").write_bytes(whole[:100])
+def test_references_of_crops_of_two_sizes_lie_side_by_side(make, toy, use_size, tmp_path):
+    make()
+    first = read_reference(tmp_path / "results" / "celebahq")
+    path = statistics_of(tmp_path)
+    kept = path.read_bytes()
+    use_size(2 * SIZE)
+    assert make(results="larger") == 0
+    second = read_reference(tmp_path / "larger" / "celebahq")
+    assert (first.digest, first.image_size, second.image_size) == (second.digest, SIZE, 2 * SIZE)
+    assert path.read_bytes() == kept
+    assert load_statistics(statistics_path(path.parent, second.identity))[0].image_size == 2 * SIZE
+
+
+def test_shards_of_two_versions_of_a_dataset_are_not_merged(make, data, toy, tmp_path, capsys):
+    toy._network.limit = 8
+    assert make() == 130  # the first two shards are made
+    toy._network.limit = 10**9
+    (data / "019.png").write_bytes((data / "020.png").read_bytes())  # none that the fingerprint looks at
     assert make() == 2
-    assert "012.png" in capsys.readouterr().err.splitlines()[-1]
+    assert "was made from another image 019.png" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_images_that_cannot_be_read_stop_the_work_or_are_left_out(make, data, toy, tmp_path, capsys):
+    for name in ("012.png", "031.png"):
+        (data / name).write_bytes((data / name).read_bytes()[:100])
+    assert make() == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: 2 unreadable images: 012.png (")
+    assert "031.png" in error
+    parts = tmp_path / "prepared" / "celebahq" / "reference-parts"
+    assert sorted(path.stem[-5:] for path in parts.glob("*.json")) == ["00000", "00002"]
     assert not (tmp_path / "results").exists()
+    toy._network.limit = toy._network.calls + 4
+    assert make("--skip-bad") == 130
+    toy._network.limit = 10**9
+    assert make() == 2
+    assert "1 unreadable images were left out there by --skip-bad" in capsys.readouterr().err.splitlines()[-1]
     assert make("--skip-bad") == 0
-    assert "36 images, without 1 that cannot be read" in capsys.readouterr().out
-    statistics, reference = load_statistics(statistics_of(tmp_path))
-    assert (statistics.count, reference.images) == (36, 36)
-    (data / "012.png").unlink()
+    assert "35 images, without 2 that cannot be read" in capsys.readouterr().out
+    path = statistics_of(tmp_path)
+    statistics, reference = load_statistics(path)
+    assert (statistics.count, reference.images) == (35, 35)
+    assert make() == 2
+    assert f"{path}: 2 unreadable images were left out" in capsys.readouterr().err.splitlines()[-1]
+    assert make("--skip-bad") == 0
+    for name in ("012.png", "031.png"):
+        (data / name).unlink()
     features = features_of(data, toy)
     np.testing.assert_allclose(statistics.sigma, np.cov(features, rowvar=False), rtol=1e-6, atol=1e-12)
 

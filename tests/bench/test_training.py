@@ -109,7 +109,7 @@ def test_warmed_up_average_of_few_steps(tiny_run, store, cpu, source):
 
 
 def test_twins_get_equal_seconds_in_alternating_slices(tiny_suite, store, cpu, monkeypatch):
-    suite = replace(tiny_suite, training=replace(tiny_suite.training, seconds=0.6, slice_s=0.15))
+    suite = replace(tiny_suite, training=replace(tiny_suite.training, seconds=2, slice_s=0.5))
     runs = [training_run(suite, model, Selection()) for model in ("dit", "fpdm")]
     order = []
     train_slice = Trainer.train_slice
@@ -117,11 +117,11 @@ def test_twins_get_equal_seconds_in_alternating_slices(tiny_suite, store, cpu, m
         Trainer, "train_slice", lambda self, *args: (order.append(self.run.model), train_slice(self, *args))[1]
     )
     train_together(runs, store, cpu)
-    assert order[:6] == ["dit", "fpdm"] * 3
+    assert order[:4] == ["dit", "fpdm"] * 2
     for run in runs:
         summary = store.read_training(run)
         assert summary["status"] == "done"
-        assert summary["elapsed_s"] >= 0.6
+        assert summary["elapsed_s"] >= 2
         assert summary["step"] > 3
 
 
@@ -223,7 +223,7 @@ def test_a_checkpoint_that_fails_to_be_written_leaves_the_last_one(trained, monk
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(folder, run, replace(saved, step=3))
-    assert sorted(path.name for path in folder.iterdir()) == ["step-00000002"]
+    assert sorted(path.name for path in folder.iterdir()) == ["lock", "step-00000002"]
     assert checkpoint.load(folder, run)[0].step == 2
 
 

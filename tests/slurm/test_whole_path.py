@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from on_cluster import make_imagenet, make_inception, make_vae, python
 
+from bench.references import Reference
+
 pytestmark = pytest.mark.slurm
 
 
@@ -28,7 +30,7 @@ def test_images_become_a_table_of_fid(cluster, tmp_path, monkeypatch):
     reference = json.loads((folder / "reference.json").read_text())
     for record in records:
         assert record["status"] == "done", record["reason"]
-        assert record["inputs"]["reference"] == reference["digest"]
+        assert record["inputs"]["reference"] == Reference(**reference).identity
         assert record["inputs"]["extractor"] == reference["extractor_digest"]
         assert 0 < record["metrics"]["fid"] < float("inf")
         assert record["timing"]["decoding_s"] > 0
