@@ -102,7 +102,8 @@ def make(tmp_path, data, toy):
 
 
 def statistics_of(tmp_path, prepared="prepared"):
-    (path,) = (tmp_path / prepared / "celebahq").iterdir()  # the parts are removed
+    folder = tmp_path / prepared / "celebahq"
+    (path,) = (path for path in folder.iterdir() if path.suffix != ".lock")  # the parts are removed
     return path
 
 
