@@ -4,7 +4,7 @@
 #SBATCH --job-name=digits-train
 #SBATCH --array=0-1
 #SBATCH --ntasks=1
-#SBATCH --cpus-per-task=2
+#SBATCH --cpus-per-task=1
 #SBATCH --time=00:30:00
 #SBATCH --signal=USR2@120
 #SBATCH --requeue
