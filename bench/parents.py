@@ -1,18 +1,17 @@
 """Processes that must not outlive the one that started them, even if it is killed."""
 
+import multiprocessing
 import os
 import threading
-import time
-
-_EVERY_S = 0.5
 
 
-def end_with(parent: int) -> None:
-    """End this process, whatever it is doing, soon after its parent, the process of that id, has ended."""
+def end_with_parent() -> None:
+    """End this process, whatever it is doing, when the process has ended that started it by `multiprocessing`."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_EVERY_S)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

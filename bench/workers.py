@@ -5,7 +5,6 @@ the others take its record.
 """
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,7 +19,7 @@ from bench.evaluate import Evaluator, make_record
 from bench.execution import EAGER, Execution
 from bench.locks import hold
 from bench.measurements import AnyCell, Speed
-from bench.parents import end_with
+from bench.parents import end_with_parent
 from bench.store import Record, Store, utc_now
 
 
@@ -60,9 +59,9 @@ class CellWorker:
 _worker: CellWorker | None = None
 
 
-def _start(setting: Setting, threads: int, parent: int) -> None:
+def _start(setting: Setting, threads: int) -> None:
     global _worker
-    end_with(parent)
+    end_with_parent()  # a killed parent must not leave workers behind
     for number in (signal.SIGINT, signal.SIGUSR2):  # the parent's to answer; cells under way are finished
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
@@ -145,7 +144,7 @@ def _in_pool(cells: Sequence[AnyCell], setting: Setting, threads: int, wait: boo
         setting.workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(setting, threads, os.getpid()),
+        initargs=(setting, threads),
     )
     try:
         for future in as_completed([pool.submit(_evaluate, cell, wait) for cell in cells]):

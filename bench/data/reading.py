@@ -1,6 +1,5 @@
 """Reads and decodes a part of an image dataset with worker processes; what cannot be read is collected, not dropped."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.data.images import ImageSource, UnreadableImageError, decode, read_image
 from bench.errors import BadInputError
-from bench.parents import end_with
+from bench.parents import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def read_batches(source: ImageSource, indices: range, size: int, batch_size: int
 
 
 def _end_with_parent(_: int) -> None:
-    end_with(os.getppid())
+    end_with_parent()
 
 
 def _collate(items: Sequence[_Decoded | Unreadable | BadInputError], size: int) -> ReadBatch | BadInputError:

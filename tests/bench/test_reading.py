@@ -167,10 +167,15 @@ def test_a_part_is_known_by_its_first_and_last_image(source, tmp_path):
 WORKERS = """
 import multiprocessing, sys, time
 from pathlib import Path
-from bench.data.images import open_images
+from bench.data.image_files import Folder
 from bench.data.reading import read_batches
 from bench.locks import hold
-source = open_images("ffhq", Path(sys.argv[1]))
+class Slow(Folder):
+    def read(self, index):
+        if index >= 20:  # a big batch, not read yet when the process is killed
+            time.sleep(600)
+        return super().read(index)
+source = Slow(Path(sys.argv[1]))
 with hold(Path(sys.argv[2])) as held:
     assert held
     batches = read_batches(source, range(len(source)), 256, 20, 3)
@@ -181,7 +186,7 @@ with hold(Path(sys.argv[2])) as held:
 
 
 def test_workers_of_a_killed_process_end_and_keep_no_lock(tmp_path):
-    make_files(tmp_path / "ffhq", 200)
+    make_files(tmp_path / "ffhq", 80)
     command = [sys.executable, "-c", WORKERS, str(tmp_path / "ffhq"), str(tmp_path / "one.lock")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
