@@ -20,6 +20,9 @@ figures: install
 test: install
 	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm"
 
+test-slow: install  ## what takes minutes more, such as ranks that fail
+	$(BIN)/python -m pytest -m "slow and not gpu and not slurm"
+
 test-slurm: install  ## starts a one-node Slurm of its own; needs root, slurm-wlm and munge
 	$(BIN)/python -m pytest -m slurm
 

@@ -63,7 +63,7 @@ def weights_of(results):
     return load_file(path)
 
 
-@pytest.mark.parametrize("model", ["dit", "fpdm"])
+@pytest.mark.parametrize("model", [pytest.param("dit", marks=pytest.mark.slow), "fpdm"])
 def test_one_and_two_ranks_with_the_same_global_batch_agree(model, tmp_path):
     flags = ["--models", model, "--train-steps", "20"]
     logs, weights = [], []
@@ -109,6 +109,7 @@ def test_two_ranks_stop_together_on_one_rank_s_signal_and_go_on(tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_an_interrupted_rank_lets_go_of_its_network_before_the_group_ends(tmp_path):
     """Else the network may be the last to hold the group, and wait for gloo's threads, which wait for it."""
     script = (
@@ -132,6 +133,7 @@ def test_an_interrupted_rank_lets_go_of_its_network_before_the_group_ends(tmp_pa
     assert all("networks left: 0 of 1" in output for output, _ in outputs)
 
 
+@pytest.mark.slow
 def test_bad_input_that_one_rank_meets_is_one_line_and_ends_them_all(tmp_path):
     """The checkpoint is read by rank 0 alone."""
     arguments = ["--models", "dit", "--train-steps", "4", "--results", str(tmp_path)]
@@ -146,6 +148,7 @@ def test_bad_input_that_one_rank_meets_is_one_line_and_ends_them_all(tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_rank_that_fails_ends_at_once_and_says_why(tmp_path):
     """The other waits for it, until whoever started them ends it."""
     script = (
@@ -291,6 +294,7 @@ def test_the_pinned_torch_carries_code_for_a_v100():
     assert "sm_70" in torch._C._cuda_getArchFlags().split()
 
 
+@pytest.mark.slow
 def test_ranks_that_do_not_find_each_other_are_one_line(tmp_path, monkeypatch):
     """One of two ranks comes; the other never does."""
     script = (

@@ -183,6 +183,33 @@ def test_a_cell_that_a_whole_job_is_not_enough_for_ends_as_timeout(on_slurm, tmp
     assert re.fullmatch(r"it did not end within a job, twice, the second time in \d+ s", record["reason"])
 
 
+def test_a_training_whose_time_is_up_goes_on_in_a_requeued_job_and_its_cells_follow(on_slurm, tmp_path):
+    results, seconds = tmp_path / "results", 12
+    grid = (*SMALL, "--grid", "reuse", "--budget", "12", "--samples", "16", "--train-seconds", str(seconds))
+    logs = results / "digits" / "slurm" / "logs"
+
+    def said(text):
+        return any(text in log.read_text() for log in logs.glob("*_0_log.out"))
+
+    with started("bench/run_grid.py", *grid, *on_slurm, "--wait") as waiting:
+        wait_until(lambda: said("steps/s"), 240, "a step")
+        (training,) = (job for job in queued() if not job.startswith(cells_array(results)))
+        subprocess.run(["scancel", "--signal=USR2", training], check=True)
+        wait_until(lambda: said(f"out of time: everything is saved; job {training} is requeued"), 60, "saving")
+        (meta,) = (results / "digits" / "checkpoints").glob("*/step-*/meta.json")
+        half = json.loads(meta.read_text())
+        assert half["status"] == "training"
+        output, _ = waiting.communicate(timeout=400)
+    assert waiting.returncode == 0, output
+    assert "once more" not in output
+    (path,) = (results / "digits" / "training").glob("*.json")
+    summary = json.loads(path.read_text())
+    assert 0 < half["elapsed_s"] < seconds <= summary["elapsed_s"]
+    assert half["step"] < summary["step"]
+    assert {record["status"] for record in records(results).values()} == {"done"}
+    assert len(records(results)) == 12
+
+
 def test_a_profile_that_the_cluster_refuses_is_one_line(cluster, tmp_path):
     results = tmp_path / "results"
     flags = (*GRID, "--executor", "slurm", "--profile", "v100", "--results", results)
