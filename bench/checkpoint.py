@@ -143,11 +143,15 @@ def _flat(spec: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _verified(path: Path, digest: str) -> Tensors:
+def _check(path: Path, digest: str) -> None:
     if not path.exists() or _digest(path) != digest:
         raise BadInputError(
             f"checkpoint {path} is truncated or changed (digest differs): delete {path.parent} to train again"
         )
+
+
+def _verified(path: Path, digest: str) -> Tensors:
+    _check(path, digest)
     return load_file(path)
 
 
@@ -167,6 +171,13 @@ def load(folder: Path, run: TrainingRun) -> tuple[Checkpoint, str] | None:
         **{name: meta[name] for name in ("step", "elapsed_s", "status", "hardware", "extra")},
     )
     return saved, digests["ema"]
+
+
+def check_ema(folder: Path, run: TrainingRun) -> None:
+    """Find out, without loading them, that the EMA weights are there and whole. BadInputError as `load_ema`."""
+    if (found := newest(folder, run)) is None:
+        raise BadInputError(f"no checkpoint in {folder}: train {run.name} first")
+    _check(found[0] / "ema.safetensors", found[1]["digests"]["ema"])
 
 
 def load_ema(folder: Path, run: TrainingRun) -> tuple[Tensors, str]:

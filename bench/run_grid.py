@@ -180,12 +180,16 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
     from tqdm import tqdm
 
+    from bench import checkpoint
     from bench.turns import train_together
     from bench.workers import evaluate_all
 
     device, execution = arguments.chosen()
     assets, alternate = arguments.assets(), arguments.chosen_suite().alternate
-    runs = untrained(store, needed_runs(missing(store, cells)))
+    needed = needed_runs(missing(store, cells))
+    runs = untrained(store, needed)
+    for trained in (run for run in needed if run not in runs):  # before the work, not in the middle of it
+        checkpoint.check_ema(store.checkpoint_folder(trained), trained)
     train_together(runs, store, device, execution, assets, alternate=alternate)
     check_comparable(store, needed_runs(cells))
     since, todo = utc_now(), missing(store, cells)  # weights trained just now make older records stale

@@ -21,6 +21,7 @@ def write_latents(folder: Path, moments: Sequence[np.ndarray], labels: np.ndarra
         "format": FORMAT,
         "dataset": "made up",
         "count": len(labels),
+        "images_digest": "made up",
         "moments_shape": list(moments[0].shape[2:]),
         "dtype": "float16",
         "vae": vae,
