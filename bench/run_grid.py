@@ -188,8 +188,9 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     assets, alternate = arguments.assets(), arguments.chosen_suite().alternate
     needed = needed_runs(missing(store, cells))
     runs = untrained(store, needed)
-    for trained in (run for run in needed if run not in runs):  # before the work, not in the middle of it
-        checkpoint.check_ema(store.checkpoint_folder(trained), trained)
+    for training in needed:
+        if training not in runs:  # before the work, not in the middle of it
+            checkpoint.check_ema(store.checkpoint_folder(training), training)
     train_together(runs, store, device, execution, assets, alternate=alternate)
     check_comparable(store, needed_runs(cells))
     since, todo = utc_now(), missing(store, cells)  # weights trained just now make older records stale

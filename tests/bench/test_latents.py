@@ -157,7 +157,7 @@ def test_a_resumed_draw_is_the_same_and_others_are_not(random_folder):
     assert not torch.equal(batch.noise, resumed.draw(0, 4, 16).noise)
     assert first.digest == Latents.open(random_folder, verify=False).digest
     assert first.autoencoder_digest == "made up"
-    assert first.identity == {"data": first.digest, "vae": "made up"}
+    assert first.identity == {"data": first.digest, "images": "made up", "vae": "made up"}
 
 
 def test_x0_is_the_scaled_latent_of_the_drawn_image_or_its_mirror_image(folder):
