@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def on_slurm(cluster, profile, tmp_path):
     yield ("--executor", "slurm", "--profile", str(profile), "--results", str(tmp_path / "results"))
     if left := list(queued()):
         subprocess.run(["scancel", *left], check=True)
+        wait_until(lambda: not queued(), 60, "the end of what a test left")
 
 
 def records(results):
@@ -184,7 +186,7 @@ def test_a_cell_that_a_whole_job_is_not_enough_for_ends_as_timeout(on_slurm, tmp
 
 
 def test_a_training_whose_time_is_up_goes_on_in_a_requeued_job_and_its_cells_follow(on_slurm, tmp_path):
-    results, seconds = tmp_path / "results", 12
+    results, seconds = tmp_path / "results", 15
     grid = (*SMALL, "--grid", "reuse", "--budget", "12", "--samples", "16", "--train-seconds", str(seconds))
     logs = results / "digits" / "slurm" / "logs"
 
@@ -192,7 +194,8 @@ def test_a_training_whose_time_is_up_goes_on_in_a_requeued_job_and_its_cells_fol
         return any(text in log.read_text() for log in logs.glob("*_0_log.out"))
 
     with started("bench/run_grid.py", *grid, *on_slurm, "--wait") as waiting:
-        wait_until(lambda: said("steps/s"), 240, "a step")
+        wait_until(lambda: said("train fpdm"), 240, "the start")
+        time.sleep(5)
         (training,) = (job for job in queued() if not job.startswith(cells_array(results)))
         subprocess.run(["scancel", "--signal=USR2", training], check=True)
         wait_until(lambda: said(f"out of time: everything is saved; job {training} is requeued"), 60, "saving")

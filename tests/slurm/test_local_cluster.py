@@ -131,10 +131,12 @@ def test_submitit_runs_an_array_with_the_local_profile(cluster, tmp_path):
 
 
 def test_up_again_is_the_same_cluster(cluster, local_cluster):
-    before = processes(cluster)
+    before = {path.name: int(path.read_text()) for path in cluster.glob("*.pid")}
     again = local_cluster("up", cluster)
     assert (again.returncode, again.stdout) == (0, f"export SLURM_CONF={cluster}/slurm.conf\n")
-    assert set(before) <= set(processes(cluster)), "none was started anew"
+    assert {path.name: int(path.read_text()) for path in cluster.glob("*.pid")} == before, "none was started anew"
+    assert len(before) == 3
+    assert all(Path(f"/proc/{pid}").exists() for pid in before.values())
 
 
 @pytest.mark.parametrize("folder", ["short", "/".join(["a-folder-too-deep-for-the-path-of-a-socket"] * 3)])
