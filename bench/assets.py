@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+VAE = "stabilityai/sd-vae-ft-ema"  # whose latents DiT is trained on
+
 
 @dataclass(frozen=True)
 class Assets:

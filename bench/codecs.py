@@ -5,11 +5,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bench.assets import Assets
+from bench.assets import VAE, Assets
 from bench.cells import TrainingRun
 from bench.data import is_latent
 from bench.data.latents import MANIFEST, read_manifest
-from bench.encode_latents import VAE
 from bench.errors import BadInputError
 from models.autoencoder import LatentAutoencoder, PixelAutoencoder
 
@@ -36,16 +35,21 @@ def load_codec(run: TrainingRun, assets: Assets, device: torch.device, trained_w
     latents = assets.latents(run.suite)
     encoded_with = read_manifest(latents)["vae"] if (latents / MANIFEST).exists() else None
     name = assets.vae or (encoded_with["source"] if encoded_with else VAE)
-    try:
-        autoencoder = LatentAutoencoder.load(name, device)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInputError(
-            f"--vae {name}: cannot be loaded ({reason}); give a folder with an AutoencoderKL, or an id of the hub"
-        ) from error
+    autoencoder = load_autoencoder(name, device)
     expected = trained_with or (encoded_with["digest"] if encoded_with else autoencoder.digest)
     if expected != autoencoder.digest:
         raise BadInputError(
             f"--vae {name}: digest {autoencoder.digest}, {run.name} was trained on latents of {expected}: give that one"
         )
     return autoencoder
+
+
+def load_autoencoder(vae: str, device: torch.device) -> LatentAutoencoder:
+    """The autoencoder of a hub id or a folder. BadInputError if it cannot be loaded."""
+    try:
+        return LatentAutoencoder.load(vae, device)
+    except (OSError, ValueError) as error:
+        raise BadInputError(
+            f"--vae {vae}: cannot be loaded ({str(error).splitlines()[0]}); give a folder that has "
+            f"an AutoencoderKL's config.json and safetensors weights, or where there is internet an id such as {VAE}"
+        ) from error

@@ -4,20 +4,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench.assets import Assets
+from bench.assets import VAE, Assets
 from bench.cli import parse, run
 from bench.data.images import check_count, check_dataset, open_images
 from bench.errors import BadInputError
 from bench.malloc import restart_with_tuned_malloc
-
-if TYPE_CHECKING:
-    import torch
-
-    from models.autoencoder import LatentAutoencoder
-
-VAE = "stabilityai/sd-vae-ft-ema"
 
 
 @dataclass(frozen=True)
@@ -61,10 +53,11 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
+    from bench.codecs import load_autoencoder
     from bench.data.encoding import Encoding
     from bench.environment import pick_task_device, usable_cores
 
-    autoencoder = _load(arguments.vae, pick_task_device(arguments.device))
+    autoencoder = load_autoencoder(arguments.vae, pick_task_device(arguments.device))
     if arguments.image_size % autoencoder.downsampling:
         raise BadInputError(f"--image-size {arguments.image_size}: not a multiple of {autoencoder.downsampling}")
     encoding = Encoding(
@@ -110,18 +103,6 @@ def _check(arguments: Arguments) -> None:
         value, least = getattr(arguments, name), int(name != "workers")
         if value is not None and value < least:
             raise BadInputError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
-
-
-def _load(vae: str, device: "torch.device") -> "LatentAutoencoder":
-    from models.autoencoder import LatentAutoencoder
-
-    try:
-        return LatentAutoencoder.load(vae, device)
-    except (OSError, ValueError) as error:
-        raise BadInputError(
-            f"--vae {vae}: cannot be loaded ({str(error).splitlines()[0]}); give a folder that has "
-            f"an AutoencoderKL's config.json and safetensors weights, or where there is internet an id such as {VAE}"
-        ) from error
 
 
 if __name__ == "__main__":

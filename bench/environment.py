@@ -28,7 +28,7 @@ def pick_device(name: str) -> torch.device:
         if device.type not in ("cpu", "cuda"):
             raise RuntimeError(f"{device.type} is not supported")
         if name == "cuda" and "LOCAL_RANK" in os.environ:  # of several ranks, each has its own
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % max(torch.cuda.device_count(), 1))
+            device = own_gpu("LOCAL_RANK")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -58,8 +58,13 @@ def _cpu_model() -> str:
 def pick_task_device(name: str) -> torch.device:
     """The same for one of several tasks that share a node's GPUs without joining: auto gives each one of its own."""
     if name == "auto" and torch.cuda.device_count() > 1:
-        name = f"cuda:{int(os.environ.get('SLURM_LOCALID', 0)) % torch.cuda.device_count()}"
+        name = str(own_gpu("SLURM_LOCALID"))
     return pick_device(name)
+
+
+def own_gpu(variable: str) -> torch.device:
+    """The GPU of a process whose number on its node stands in an environment variable, of those that it sees."""
+    return torch.device("cuda", int(os.environ.get(variable, "0")) % max(torch.cuda.device_count(), 1))
 
 
 def can_compile(device: torch.device) -> bool:

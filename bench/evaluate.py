@@ -260,7 +260,9 @@ class Evaluator:
     def _trained_on(self, cell: AnyCell) -> dict[str, str]:
         """Digests of the latents and the autoencoder behind the cell's weights, in a latent suite."""
         training = None if cell.run is None else self._store.read_training(cell.run)
-        return {name: training[name] for name in ("data", "images", "vae") if "images" in training} if training else {}
+        if training is None or "images" not in training:
+            return {}
+        return {name: training[name] for name in ("data", "images", "vae")}
 
     def _meter(self, cell: Cell) -> QualityMeter:
         """The meter of a cell's protocol. BadInputError if reference or extractor are missing, or not those."""

@@ -9,7 +9,6 @@ from bench.store import Store
 from bench.suites import DAY, MODELS, Suite, get_suite
 
 GIB, GB = 2**30, 1e9
-IMAGES = {"imagenet": 1_281_167, "celebahq": 30_000, "ffhq": 70_000, "church": 126_227}
 STATE_BYTES = 16  # of a parameter in a checkpoint: weight, average, two moments, in float32
 MOMENT_BYTES = 2  # float16
 USABLE = 0.9  # of a GPU's memory; the rest is its context, what the allocator leaves unused, averaging over ranks
@@ -26,8 +25,10 @@ def assumed_gpu_macs_per_s() -> float:
 
 def latents_bytes(suite: Suite) -> int:
     """Moments of every image and its mirror image, as `bench/encode_latents.py` writes them."""
+    from bench.data.images import COUNTS
+
     config = suite.dit
-    return IMAGES[suite.dataset] * 2 * 2 * config.in_channels * config.input_size**2 * MOMENT_BYTES
+    return COUNTS[suite.dataset] * 2 * 2 * config.in_channels * config.input_size**2 * MOMENT_BYTES
 
 
 def needs(

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bench.environment import own_gpu
 from bench.errors import BadInputError, complaint
 
 PATIENCE = timedelta(hours=1)  # that ranks wait for rank 0 to verify data or write a checkpoint
@@ -59,9 +60,9 @@ class Ranks:
 
     def gather(self, values: Sequence[float]) -> list[list[float]]:
         """The values of every rank, by rank; over the CPU's network, so that no stream of a GPU waits."""
-        mine = torch.tensor(values, dtype=torch.float64)
         if self.world == 1:
-            return [mine.tolist()]
+            return [list(values)]
+        mine = torch.tensor(values, dtype=torch.float64)
         gathered = [torch.empty_like(mine) for _ in range(self.world)]
         dist.all_gather(gathered, mine)
         return [row.tolist() for row in gathered]
@@ -122,7 +123,7 @@ def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
     backend = "gloo"
     if device.type == "cuda":
         backend = "cpu:gloo,cuda:nccl"
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        device = own_gpu("LOCAL_RANK")
         torch.cuda.set_device(device)
     try:
         dist.init_process_group(backend, timeout=PATIENCE)

@@ -57,6 +57,8 @@ class Ledger:
     """Jobs by what they were submitted for."""
 
     path: Path
+    live: dict[str, str]
+    """Jobs that have not ended, when it was opened, and their states."""
     jobs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -65,9 +67,9 @@ class Ledger:
         """The ledger of a suite's folder, with the jobs that are under way; no other submission is made inside."""
         path = folder / "slurm" / "jobs.json"
         with hold(path.parent / "lock", wait=True):
-            ledger, live = cls(path), live_jobs()
+            ledger = cls(path, live_jobs())
             if path.exists():
-                ledger.jobs = {name: job for name, job in json.loads(path.read_text()).items() if job in live}
+                ledger.jobs = {name: job for name, job in json.loads(path.read_text()).items() if job in ledger.live}
             yield ledger
 
     def add(self, names: Iterable[str], job: str) -> None:

@@ -24,7 +24,7 @@ from bench.measurements import AnyCell
 from bench.plan import needed_runs, untrained
 from bench.store import Store, missing
 from bench.suites import Suite
-from slurm.jobs import Ledger, NoAnswerError, live_jobs
+from slurm.jobs import Ledger, NoAnswerError
 from slurm.resources import Profile, Resources, submitit_parameters
 from slurm.snapshot import take_snapshot
 from slurm.tasks import CellsTask, TrainingTask
@@ -142,10 +142,9 @@ def wait(submission: Submission, cells: Sequence[AnyCell]) -> list[AnyCell]:
 
 def _states(submission: Submission, cells: Iterable[AnyCell]) -> list[str]:
     """States of the jobs that are under way for these cells and their trainings."""
-    live = live_jobs()
+    names = {cell.key for cell in cells} | {run.name for run in needed_runs(cells)}
     with Ledger.opened(submission.store.root) as ledger:
-        names = {cell.key for cell in cells} | {run.name for run in needed_runs(cells)}
-        return [live[job] for job in {job for name, job in ledger.jobs.items() if name in names} if job in live]
+        return [ledger.live[job] for job in {job for name, job in ledger.jobs.items() if name in names}]
 
 
 def absolute(assets: Assets) -> Assets:

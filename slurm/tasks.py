@@ -13,7 +13,6 @@ from bench.calibration import check_hardware, kept_prices
 from bench.cells import TrainingRun
 from bench.cli import ExecutionArguments
 from bench.fairness import check_comparable
-from bench.interrupts import Interrupts, OutOfTimeError
 from bench.measurements import AnyCell
 from bench.plan import needed_runs
 from bench.store import Store, missing, utc_now
@@ -38,21 +37,15 @@ class TrainingTask:
         """The run's status."""
         from bench.ranks import joined
         from bench.turns import train_together
-        from slurm.train import requeue, set_ranks
+        from slurm.train import in_job
 
         say_which_code()
-        interrupts = Interrupts()
-        with interrupts.deferred():  # submitit would save on one rank, in the middle of a step
-            set_ranks()
+        with in_job() as interrupts:  # submitit would save on one rank, in the middle of a step
             device, execution = self.execution.chosen()
-            try:
-                with joined(device) as (ranks, device):
-                    train_together([self.run], self.store, device, execution, self.assets, ranks, interrupts)
-            except OutOfTimeError:
-                requeue()
-                return "requeued"
+            with joined(device) as (ranks, device):
+                train_together([self.run], self.store, device, execution, self.assets, ranks, interrupts)
         summary = self.store.read_training(self.run)
-        return "unknown" if summary is None else str(summary["status"])
+        return "requeued" if summary is None else str(summary["status"])
 
 
 @dataclass

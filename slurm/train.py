@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from submitit.helpers import TorchDistributedEnvironment
 
@@ -56,10 +58,21 @@ def requeue() -> None:
     raise BadInputError(f"job {job} could not be requeued ({reason}): submit it again, it goes on where it stopped")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command line of bench/train.py; returns the exit status."""
+@contextmanager
+def in_job() -> Iterator[Interrupts]:
+    """Train inside as one rank of a job, by these interrupts; when its time is up, the job is requeued."""
     interrupts = Interrupts()
     with interrupts.deferred():
+        set_ranks()
+        try:
+            yield interrupts
+        except OutOfTimeError:
+            requeue()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line of bench/train.py; returns the exit status."""
+    with in_job() as interrupts:
         from bench import train
 
         arguments = parse(train.Arguments, argv)
@@ -67,12 +80,8 @@ def main(argv: list[str] | None = None) -> int:
             store = Store(arguments.results.resolve(), arguments.suite)
             with Ledger.opened(store.root) as ledger:
                 ledger.add([run.name for run in arguments.runs()], this_job())
-        set_ranks()
-        try:
-            return train.main(argv, interrupts)
-        except OutOfTimeError:
-            requeue()
-            return 0
+        return train.main(argv, interrupts)
+    return 0  # requeued
 
 
 if __name__ == "__main__":

@@ -80,7 +80,6 @@ class BatchSource:
     ) -> None:
         self._x0, self._labels = x0, labels
         self._num_classes, self._class_dropout, self._timesteps = num_classes, class_dropout, timesteps
-        self.digest = digest
         self.identity = {"data": digest} if digest else {}
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
