@@ -28,7 +28,7 @@ class TrainingArguments:
     """Which training runs of a suite, and where their results lie."""
 
     suite: str = "digits"
-    """What is compared on what: digits, imagenet, celebahq, ffhq or church."""
+    """What is compared on what: digits, fashion, fashion-cpu, imagenet, celebahq, ffhq or church."""
     models: tuple[str, ...] = MODELS
     """Which of the twins."""
     size: str | None = None
@@ -78,8 +78,10 @@ class ExecutionArguments:
 
 @dataclass(frozen=True)
 class AssetArguments:
-    """Where the things lie that suites of 256 pixels need and the repository does not hold."""
+    """Where the things lie that suites need and the repository does not hold."""
 
+    data: Path | None = None
+    """Folder with the files of Fashion-MNIST; by default data, or where Debian's dataset-fashion-mnist has them."""
     prepared: Path = Path("prepared")
     """What bench/encode_latents.py and bench/reference.py wrote: a folder for each suite."""
     vae: str | None = None
@@ -89,7 +91,7 @@ class AssetArguments:
 
     def assets(self) -> Assets:
         """The same as what the harness takes."""
-        return Assets(self.prepared, self.vae, self.inception_weights)
+        return Assets(self.prepared, self.vae, self.inception_weights, self.data)
 
 
 @dataclass(frozen=True)

@@ -275,7 +275,7 @@ class Evaluator:
                 kept = reference_of(protocol, self._assets.prepared, cell.run.suite)
             extractor = make_extractor(protocol.extractor, self._device, self._assets.inception_weights)
             check_extractor(extractor, protocol)
-            reference = kept or ReferenceStatistics.from_images(load_dataset(dataset).images, extractor)
+            reference = kept or ReferenceStatistics.from_images(load_dataset(dataset, self._assets.data).images, extractor)
             self._meters[key] = QualityMeter(reference, extractor)
         return self._meters[key]
 

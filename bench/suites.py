@@ -1,6 +1,7 @@
 """Suites: what is compared on what. Plain data, importable without torch, datasets or weights."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bench.errors import BadInputError
 from models.zoo import SIZES, ModelConfig, model_config
@@ -103,6 +104,43 @@ def _digits() -> Suite:
     )
 
 
+def _fashion(name: str, patch_size: int, hidden_size: int, num_heads: int, **recipes: Any) -> Suite:
+    """Fashion-MNIST in pixels, 32x32 with its border."""
+    size = {"input_size": 32, "in_channels": 1, "hidden_size": hidden_size, "depth": 28, "num_heads": num_heads}
+    return Suite(
+        name=name,
+        dataset="fashion",
+        dit=model_config(f"dit_s_{patch_size}", num_classes=10, **size),
+        fpdm=model_config(f"fpdm_s_{patch_size}", num_classes=10, **size),
+        **recipes,
+    )
+
+
+def _fashion_suites() -> tuple[Suite, ...]:
+    """For one GPU, and smaller for the cores of a laptop; not to be compared with each other."""
+    gpu = _fashion(
+        "fashion",
+        2,
+        256,
+        4,
+        training=TrainingRecipe(
+            seconds=600, batch_size=128, learning_rate=5e-4, ema_decay=0.9999, n_max=6, m_max=6, slice_s=30
+        ),
+        evaluation=EvaluationRecipe(samples=10_000, batch_size=500, extractor="fashion-cnn", precision="bf16"),
+    )
+    cpu = _fashion(
+        "fashion-cpu",
+        4,
+        96,
+        3,
+        training=TrainingRecipe(
+            seconds=2700, batch_size=64, learning_rate=1e-3, ema_decay=0.9999, n_max=6, m_max=6, slice_s=30
+        ),
+        evaluation=EvaluationRecipe(samples=2000, batch_size=100, extractor="fashion-cnn", seeds=(0,)),
+    )
+    return gpu, cpu
+
+
 DAY = 86400.0  # seconds
 
 
@@ -134,7 +172,7 @@ def _latent_suites() -> tuple[Suite, ...]:
     return _latent("imagenet", 1000, 4), *unconditional
 
 
-SUITES = {suite.name: suite for suite in (_digits(), *_latent_suites())}
+SUITES = {suite.name: suite for suite in (_digits(), *_fashion_suites(), *_latent_suites())}
 
 
 def get_suite(name: str, size: str | None = None, batch_size: int | None = None) -> Suite:

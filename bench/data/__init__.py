@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BadInputError
@@ -11,12 +12,15 @@ from bench.errors import BadInputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# SHA-256 of images and labels (see `ImageData.digest`). A digest is part of every cell's identity.
-DIGESTS = {"digits": "0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382"}
+# SHA-256 of images and labels as networks see them (see `ImageData.digest`), part of every cell's identity.
+DIGESTS = {
+    "digits": "0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382",
+    "fashion": "57a2b6bf4b8765263f60b3ec4eba35d846bfc658105661ce0e4bb3d5c7d190e5",
+}
 
 
 def is_latent(dataset: str) -> bool:
-    """Whether networks see latents of the dataset's images: of all that are not shipped, and so in DIGESTS."""
+    """Whether networks see latents of the dataset's images: of all whose pixels are not known, by DIGESTS."""
     return dataset not in DIGESTS
 
 
@@ -35,11 +39,19 @@ class ImageData:
         return hasher.hexdigest()
 
 
-def load_dataset(name: str) -> ImageData:
-    """Load the dataset called `name` and check that it is the one that its digest names; BadInputError if not."""
-    from bench.data import digits
+def load_dataset(name: str, folder: Path | None = None) -> ImageData:
+    """Load what is trained on of the dataset called `name`, and check that it is the one that its digest names.
 
-    data = {"digits": digits.load}[name]()
+    Args:
+        name: "digits" or "fashion".
+        folder: where the files of a dataset are that does not come with a package; None for where they usually are.
+
+    Raises:
+        BadInputError: it is missing or damaged, or another.
+    """
+    from bench.data import digits, fashion
+
+    data = digits.load() if name == "digits" else fashion.load_padded(folder)
     if data.digest != DIGESTS[name]:
         raise BadInputError(
             f"dataset {name} has digest {data.digest[:12]}, expected {DIGESTS[name][:12]}: reinstall what it comes with"

@@ -22,7 +22,7 @@ def training_source(run: TrainingRun, assets: Assets, ranks: Ranks) -> Iterator[
     """
     recipe, classes = run.recipe, run.config.num_classes
     if not is_latent(run.dataset):
-        data = load_dataset(run.dataset)
+        data = load_dataset(run.dataset, assets.data)
         x0 = PixelAutoencoder().encode(data.images)
         yield BatchSource(x0, data.labels, classes, recipe.class_dropout, TIMESTEPS, DIGESTS[run.dataset])
         return
