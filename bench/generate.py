@@ -68,6 +68,10 @@ class Observer:
 
         return solve
 
+    def clear(self) -> None:
+        """Begin anew, as for another batch."""
+        self.taken, self.executed, self.residuals = None, 0, []
+
 
 class Generator:
     """Draws the samples of cells of one suite on one device; the last weights are kept between cells.
@@ -124,10 +128,14 @@ class Generator:
             for count in counts
         )
 
-    def batches(self, cell: Cell, solver: Callable[[int], Solver]) -> Iterator[Tensor]:
-        """The cell's samples in batches (batch, channels, size, size), not clipped; sample i depends on i only."""
-        for start in range(0, cell.protocol.samples, cell.protocol.batch_size):
-            yield self.sample(cell, range(start, min(start + cell.protocol.batch_size, cell.protocol.samples)), solver)
+    def batches(self, cell: Cell, solver: Callable[[int], Solver], start: int = 0) -> Iterator[Tensor]:
+        """The cell's samples in batches (batch, channels, size, size), not clipped; sample i depends on i only.
+
+        `start` is the number of the first batch that is wanted.
+        """
+        samples, size = cell.protocol.samples, cell.protocol.batch_size
+        for first in range(start * size, samples, size):
+            yield self.sample(cell, range(first, min(first + size, samples)), solver)
 
     def sample(self, cell: Cell, indices: range, solver: Callable[[int], Solver], purpose: str = "sample") -> Tensor:
         """Samples of these indices, (batch, channels, size, size). `purpose` separates streams of noise."""

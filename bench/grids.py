@@ -11,7 +11,16 @@ from typing import Any
 
 from bench.cells import Cell, TrainingRun
 from bench.errors import BadInputError
-from bench.measurements import BUDGETS, AnyCell, accelerator_speeds, footprints, own_step, published_step, speeds
+from bench.measurements import (
+    BUDGETS,
+    AnyCell,
+    accelerator_speeds,
+    floors,
+    footprints,
+    own_step,
+    published_step,
+    speeds,
+)
 from bench.selection import Selection, ablation_run, protocol, replicates, training_run
 from bench.suites import MODELS, Suite
 from models.allocation import ALLOCATIONS
@@ -294,4 +303,6 @@ def get_cells(grid: str, suite: Suite, selection: Selection) -> list[AnyCell]:
     if not found:
         asked = " ".join(["--models", *selection.models, *(f"--budget {b}" for b in selection.budgets or ())])
         raise NoCellsError(f"{asked}: grid {grid} has no cells for them")
+    if any(cell.measure == "quality" for cell in found):
+        found += floors(suite, protocol(suite, selection))
     return list(dict.fromkeys(found))

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from bench.cells import CELL_COLUMNS, Cell, spec_hash
+from bench.cells import CELL_COLUMNS, Cell, Protocol, spec_hash
+from bench.data import HELD_OUT
 from bench.suites import Suite
 from models.zoo import ModelConfig, model_config
 
@@ -159,4 +160,29 @@ def _published_twins(suite: Suite) -> Speed:
     return Speed(suite.name, dit=dit, fpdm=fpdm, **PUBLISHED, n_max=n_max, m_max=m_max, whole_machine=True)
 
 
-AnyCell = Cell | Footprint | Speed
+@dataclass(frozen=True)
+class Floor(Measurement):
+    """Distance between real images that nothing was trained on and the reference: what nobody is expected to beat.
+
+    Attributes:
+        dataset: whose test split they are of.
+        images_digest: of that split.
+        protocol: how, and how many: the first of the split.
+    """
+
+    dataset: str
+    images_digest: str
+    protocol: Protocol
+    measure: ClassVar[str] = "floor"
+
+    def __str__(self) -> str:
+        return f"floor of {self.suite}: {self.protocol.samples} real images of the test split"
+
+
+def floors(suite: Suite, protocol: Protocol) -> list[Floor]:
+    """The floor of a suite under a protocol, if its dataset has a test split."""
+    known = HELD_OUT.get(suite.dataset)
+    return [] if known is None else [Floor(suite.name, suite.dataset, known, protocol)]
+
+
+AnyCell = Cell | Footprint | Speed | Floor

@@ -19,7 +19,6 @@ from bench.grids import GPU_GRIDS, get_cells
 from bench.malloc import restart_with_tuned_malloc
 from bench.measurements import AnyCell
 from bench.plan import needed_runs, plan, untrained
-from bench.progress import interval_s
 from bench.references import reference_path
 from bench.selection import Selection
 from bench.store import Store, missing, utc_now
@@ -137,9 +136,12 @@ def _list(arguments: Arguments, cells: Sequence[AnyCell]) -> None:
 
 
 def _check_assets(arguments: Arguments, selection: Selection, store: Store, todo: Sequence[AnyCell]) -> None:
-    """BadInputError, before the work and the queue, where a latent suite lacks latents or reference statistics."""
+    """BadInputError, before the work and the queue, where a dataset, latents or reference statistics are missing."""
+    from bench.data import load_dataset
     from bench.data.training import check_training_data
 
+    if not is_latent(arguments.chosen_suite().dataset):
+        load_dataset(arguments.chosen_suite().dataset, arguments.data)
     check_training_data(untrained(store, needed_runs(todo)), arguments.assets())
     latent = any(isinstance(c, Cell) and c.measure == "quality" and is_latent(c.run.dataset) for c in todo)
     if latent and selection.reference is None:
@@ -178,9 +180,8 @@ def _places(arguments: Arguments) -> tuple[int, float | None]:
 
 def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
-    from tqdm import tqdm
-
     from bench import checkpoint
+    from bench.cells_bar import CellsBar
     from bench.turns import train_together
     from bench.workers import evaluate_all
 
@@ -194,23 +195,10 @@ def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     train_together(runs, store, device, execution, assets, alternate=alternate)
     check_comparable(store, needed_runs(cells))
     since, todo = utc_now(), missing(store, cells)  # weights trained just now make older records stale
-    work = {cell.key: cell.work for cell in todo}
-    failed = 0
-    form = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=sum(work.values()), bar_format=form, mininterval=interval_s(), disable=not todo) as bar:
-        records = evaluate_all(todo, store, device, _workers(arguments), execution, assets, since=since)
-        for done, record in enumerate(records, start=1):
-            cell = record.cell
-            what = " ".join(str(cell[name]) for name in ("measure", "model", "budget") if cell[name])
-            what += f" k={cell['iterations']}" if cell["iterations"] else ""
-            if record.status == "done":
-                what += f" FD {record.metrics['fid']:.3g}" if "fid" in record.metrics else ""
-            else:
-                failed += record.status != "skipped"
-                bar.write(f"{what}: {record.status}, {record.reason}", file=sys.stderr)
-            bar.set_postfix_str(f"{done}/{len(todo)} cells, {what}", refresh=False)
-            bar.update(work[record.key])
-    return failed
+    with CellsBar(todo, store) as bar:
+        for record in evaluate_all(todo, store, device, _workers(arguments), execution, assets, since=since):
+            bar.ended(record)
+    return bar.failed
 
 
 def _submit(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:

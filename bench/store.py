@@ -4,6 +4,7 @@ results/<suite>/records/<cell key>.json      kept
 results/<suite>/images/<cell key>.png        kept: samples of cells that are made to be looked at
 results/<suite>/training/<run>.{json,jsonl}  kept: what was trained (digest, seconds, steps) and its metrics log
 results/<suite>/checkpoints/<run>/           not kept by git
+results/<suite>/partial/<cell key>/          not kept by git: cells under way
 results/<suite>/{tables,figures}/            drawn from the records
 """
 
@@ -68,7 +69,7 @@ class Record:
         cost: block passes, injections, MACs per image, as counted; `comparable` is false if they exceed the budget.
         series: longer measurements: `residuals` by batch, step and iteration.
         timing: seconds and rates, with the threads and workers that they were taken under.
-        samples_digest: SHA-256 of the 8-bit samples.
+        samples_digest: SHA-256 of the 8-bit samples; behind "each:", SHA-256 of the digests of each sample.
         environment: commit, versions, device.
         finished_at: UTC, ISO 8601.
     """
@@ -99,6 +100,17 @@ class Store:
     def lock_path(self, cell: AnyCell) -> Path:
         """Held by the process that evaluates the cell."""
         return self.root / "locks" / f"{cell.key}.lock"
+
+    def partial_folder(self, cell: AnyCell) -> Path:
+        """What is done of the cell while it is under way (`bench.partial`)."""
+        return self.root / "partial" / cell.key
+
+    def fraction_done(self, cell: AnyCell) -> float:
+        """How much of a cell under way is done, 0 to 1, by the batches that are written down."""
+        if not isinstance(cell, Cell):
+            return 0.0
+        batches = -(-cell.protocol.samples // cell.protocol.batch_size)
+        return min(1.0, len(list(self.partial_folder(cell).glob("batch-*"))) / batches)
 
     def images_path(self, cell: AnyCell) -> Path:
         return self.root / "images" / f"{cell.key}.png"

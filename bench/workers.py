@@ -6,10 +6,11 @@ the others take its record.
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing.synchronize import Event
 
 import torch
 
@@ -41,12 +42,18 @@ class Setting:
 class CellWorker:
     """Evaluates cells that no other process is evaluating."""
 
-    def __init__(self, setting: Setting) -> None:
-        self._store, self._since = setting.store, setting.since
-        self._evaluator = Evaluator(setting.store, setting.device, setting.workers, setting.execution, setting.assets)
+    def __init__(self, setting: Setting, stopping: Callable[[], bool] = lambda: False) -> None:
+        self._store, self._since, self._stopping = setting.store, setting.since, stopping
+        self._evaluator = Evaluator(
+            setting.store, setting.device, setting.workers, setting.execution, setting.assets, stopping
+        )
 
     def evaluate(self, cell: AnyCell, wait: bool = False) -> Record | None:
-        """The cell's record; None, unless one is to `wait`, if another process is busy with it."""
+        """The cell's record; None, unless one is to `wait`, if another process is busy with it.
+
+        Raises:
+            StoppedError: it was asked to stop.
+        """
         with hold(self._store.lock_path(cell), wait) as held:
             if not held:
                 return None
@@ -59,13 +66,13 @@ class CellWorker:
 _worker: CellWorker | None = None
 
 
-def _start(setting: Setting, threads: int) -> None:
+def _start(setting: Setting, threads: int, stop: Event) -> None:
     global _worker
     end_with_parent()  # a killed parent must not leave workers behind
-    for number in (signal.SIGINT, signal.SIGUSR2):  # the parent's to answer; cells under way are finished
+    for number in (signal.SIGINT, signal.SIGUSR2):  # the parent's to answer; batches under way are finished
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    _worker = CellWorker(setting)
+    _worker = CellWorker(setting, stop.is_set)
 
 
 def _evaluate(cell: AnyCell, wait: bool) -> Record | None:
@@ -140,15 +147,15 @@ def lost(cell: AnyCell, store: Store, device: torch.device, status: str, reason:
 def _in_pool(cells: Sequence[AnyCell], setting: Setting, threads: int, wait: bool) -> Iterator[Record]:
     if not cells:
         return
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
     pool = ProcessPoolExecutor(
-        setting.workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(setting, threads),
+        setting.workers, mp_context=context, initializer=_start, initargs=(setting, threads, stop)
     )
     try:
         for future in as_completed([pool.submit(_evaluate, cell, wait) for cell in cells]):
             if (record := future.result()) is not None:
                 yield record
     finally:
+        stop.set()  # all is done, or has to end: what is under way goes on with the next run
         pool.shutdown(wait=True, cancel_futures=True)

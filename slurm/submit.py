@@ -117,7 +117,7 @@ def wait(submission: Submission, cells: Sequence[AnyCell]) -> list[AnyCell]:
     A cell or training whose job ended without a result is submitted once more, as when a node fails.
     """
     again, silent = True, 0
-    form = "cells: {percentage:3.0f}%|{bar}| {n}/{total} [{elapsed}{postfix}]"
+    form = "cells: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}{postfix}]"
     with tqdm(total=len(cells), bar_format=form) as bar:
         while True:
             try:
@@ -128,7 +128,7 @@ def wait(submission: Submission, cells: Sequence[AnyCell]) -> list[AnyCell]:
                 time.sleep(POLL_S)
                 continue
             todo = missing(submission.store, cells)  # after the states: what jobs that have ended wrote is there
-            bar.n = len(cells) - len(todo)
+            bar.n = len(cells) - sum(1 - submission.store.fraction_done(cell) for cell in todo)
             bar.set_postfix_str(", ".join(f"{states.count(s)} jobs {s.lower()}" for s in sorted(set(states))))
             if not states:
                 lost = [cell for cell in todo if submission.store.current(cell) is None]
@@ -148,10 +148,19 @@ def _states(submission: Submission, cells: Iterable[AnyCell]) -> list[str]:
 
 
 def absolute(assets: Assets) -> Assets:
-    """The same, wherever a task starts. A VAE that is a folder here is one there."""
+    """The same, wherever a task starts. A VAE that is a folder here is one there, and data/ is the one here."""
+    from bench.data import fashion
+
     vae = str(Path(assets.vae).resolve()) if assets.vae and Path(assets.vae).is_dir() else assets.vae
     weights = assets.inception_weights
-    return replace(assets, prepared=assets.prepared.resolve(), vae=vae, inception_weights=weights and weights.resolve())
+    data = next((folder for folder in (assets.data, fashion.USUAL[0]) if folder and folder.is_dir()), assets.data)
+    return replace(
+        assets,
+        prepared=assets.prepared.resolve(),
+        vae=vae,
+        inception_weights=weights and weights.resolve(),
+        data=data and data.resolve(),
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

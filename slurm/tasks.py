@@ -57,9 +57,10 @@ class CellsTask:
         cells: what to evaluate.
         store, execution, assets: as for the evaluator.
         half_s: seconds that count as half a job's time. A cell that had two such jobs to itself is given up.
-        fruitless: such jobs, so far, in which nothing ended.
+        fruitless: such jobs, so far, in which nothing ended and no batch was added.
         left: cells under way, or still to come.
         ended: how many have ended since this job was started, or requeued.
+        reached: how much was done then of those under way, in cells.
     """
 
     suite: Suite
@@ -71,6 +72,7 @@ class CellsTask:
     fruitless: int = 0
     left: list[AnyCell] = field(default_factory=list)
     ended: int = 0
+    reached: float = 0.0
     started: float = 0.0
 
     def __call__(self) -> dict[str, str]:
@@ -84,6 +86,7 @@ class CellsTask:
         check_comparable(self.store, needed_runs(self.cells))
         since, statuses = utc_now(), {}
         self.left = in_order(missing(self.store, self.cells))
+        self.reached = self._reached()
         for record in evaluate_all(self.left, self.store, device, 1, execution, self.assets, apart=True, since=since):
             self.left = [cell for cell in self.left if cell.key != record.key]
             self.ended += 1
@@ -99,7 +102,7 @@ class CellsTask:
             child.kill()
         elapsed_s = time.monotonic() - self.started
         left = missing(self.store, self.left)  # without what the child has just written
-        nothing = not self.ended and len(left) == len(self.left)
+        nothing = not self.ended and len(left) == len(self.left) and self._reached() <= self.reached
         fruitless = self.fruitless + (elapsed_s >= self.half_s) if nothing else 0
         if fruitless == 2:
             device, _ = self.execution.chosen()
@@ -110,3 +113,6 @@ class CellsTask:
         return DelayedSubmission(
             CellsTask(self.suite, left, self.store, self.execution, self.assets, self.half_s, fruitless)
         )
+
+    def _reached(self) -> float:
+        return sum(self.store.fraction_done(cell) for cell in self.left)

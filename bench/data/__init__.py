@@ -18,6 +18,9 @@ DIGESTS = {
     "fashion": "57a2b6bf4b8765263f60b3ec4eba35d846bfc658105661ce0e4bb3d5c7d190e5",
 }
 
+# The same of images that nothing is trained on, where a dataset has a test split.
+HELD_OUT = {"fashion": "f24cf301b160abd47850a2434112a8d30edf9ad82607c27a849f98e1ea756a55"}
+
 
 def is_latent(dataset: str) -> bool:
     """Whether networks see latents of the dataset's images: of all whose pixels are not known, by DIGESTS."""
@@ -57,3 +60,10 @@ def load_dataset(name: str, folder: Path | None = None) -> ImageData:
             f"dataset {name} has digest {data.digest[:12]}, expected {DIGESTS[name][:12]}: reinstall what it comes with"
         )
     return data
+
+
+def load_held_out(name: str, folder: Path | None = None) -> ImageData:
+    """What nothing is trained on of a dataset in HELD_OUT; as `load_dataset`."""
+    from bench.data import fashion
+
+    return fashion.load_padded(folder, "test")

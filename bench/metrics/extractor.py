@@ -4,6 +4,7 @@ The classifiers are registered with torch-fidelity under a name that holds their
 extractors cannot be taken for each other. `train_extractor.py` makes their weights.
 """
 
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,30 +21,38 @@ from bench.errors import BadInputError
 from bench.metrics.extractor_weights import INCEPTION, extractor_digest, weights_path
 from bench.metrics.inception import load_inception
 
+MAP_SIZE = 8  # pixels a side that the last convolution is given at most
+
 
 class SmallClassifier(nn.Module):
-    """Three convolutions, global average pooling, `features` units, `num_classes` logits.
+    """Three convolutions, `features` units, `num_classes` logits.
+
+    The maps of the first and the last convolution are halved, and those of the second, too, if larger than MAP_SIZE.
 
     Args:
         in_channels: of the images.
         num_classes: labels.
         features: width of the penultimate layer, the features of the Frechet distance.
+        pooled: pixels a side of the last maps, once halved: 2 for images of 8 pixels, 4 for 32.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, features: int = 64) -> None:
+    def __init__(self, in_channels: int, num_classes: int, features: int = 64, pooled: int = 2) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 32, 3, padding=1)
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.conv3 = nn.Conv2d(64, 64, 3, padding=1)
-        self.hidden = nn.Linear(4 * 64, features)
+        self.hidden = nn.Linear(64 * pooled**2, features)
         self.head = nn.Linear(features, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 (batch, channels, size, size) -> (batch, features), float32."""
         x = images.float() / 127.5 - 1
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.relu(self.conv3(F.relu(self.conv2(x))))
-        x = F.adaptive_avg_pool2d(x, 2).flatten(1)
+        x = F.relu(self.conv2(x))
+        if x.shape[-1] > MAP_SIZE:
+            x = F.max_pool2d(x, 2)
+        x = F.relu(self.conv3(x))
+        x = F.adaptive_avg_pool2d(x, x.shape[-1] // 2).flatten(1)
         return F.relu(self.hidden(x))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -59,6 +68,7 @@ def load_classifier(path: Path) -> SmallClassifier:
             in_channels=weights["conv1.weight"].shape[1],
             num_classes=weights["head.weight"].shape[0],
             features=weights["hidden.weight"].shape[0],
+            pooled=math.isqrt(weights["hidden.weight"].shape[1] // 64),
         )
         model.load_state_dict(weights)
     except Exception as error:

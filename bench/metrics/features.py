@@ -16,16 +16,21 @@ class FeatureStream:
 
     def __init__(self, extractor: Extractor) -> None:
         self._extractor = extractor
-        self._waiting: Tensor | None = None
+        self.waiting: Tensor | None = None  # images whose features are still to come; to go on, set to what it was
+
+    @property
+    def dimensions(self) -> int:
+        """Of a feature vector."""
+        return self._extractor.dimensions
 
     def add(self, images: Tensor) -> list[Tensor]:
         """uint8 (batch, channels, size, size) -> features that this completes, each (FEATURE_BATCH, dimensions)."""
-        images = images if self._waiting is None else torch.cat([self._waiting, images])
+        images = images if self.waiting is None else torch.cat([self.waiting, images])
         whole = len(images) - len(images) % FEATURE_BATCH
-        self._waiting = images[whole:].clone() if whole < len(images) else None
+        self.waiting = images[whole:].clone() if whole < len(images) else None
         return [self._extractor(chunk) for chunk in images[:whole].split(FEATURE_BATCH)] if whole else []
 
     def finish(self) -> list[Tensor]:
         """Features of the images that are left, fewer than FEATURE_BATCH; empty if there are none."""
-        images, self._waiting = self._waiting, None
+        images, self.waiting = self.waiting, None
         return [] if images is None else [self._extractor(images)]

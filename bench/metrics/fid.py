@@ -1,4 +1,4 @@
-"""Quality against reference images: Frechet distance (FID) by torch-fidelity, and kernel distance (KID).
+"""Quality against reference images: Frechet distance (FID) by torch-fidelity, kernel distance, precision and recall.
 
 The features are a suite's own; "FID" with features other than Inception's is called Frechet distance (FD) in tables.
 Both are biased or noisy at few samples: compare equal sample counts only.
@@ -14,16 +14,23 @@ from bench.errors import BadInputError
 from bench.metrics.extractor import Extractor
 from bench.metrics.features import FeatureStream
 from bench.metrics.kid import KernelDistance
+from bench.metrics.precision_recall import PrecisionRecall
 from bench.metrics.reference_statistics import ReferenceStatistics
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Frechet distance; kernel distance, mean over subsets and spread over subsets (which is not a standard error)."""
+    """Frechet distance; kernel distance, mean over subsets and spread over subsets (which is not a standard error).
+
+    Precision and recall, 0 to 1, more is better: the parts of generated images that look real, and of real ones that
+    are generated (Kynkäänniemi et al. 2019).
+    """
 
     fid: float
     kid: float
     kid_subset_std: float
+    precision: float
+    recall: float
 
 
 class QualityMeter:
@@ -37,6 +44,7 @@ class QualityMeter:
     def __init__(self, reference: ReferenceStatistics, extractor: Extractor) -> None:
         self._reference, self._extractor = reference, extractor
         self._kernel_distance = KernelDistance(reference.features)
+        self._precision_recall = PrecisionRecall(reference.features)
 
     def start(self) -> "Measurement":
         """A measurement, to be given images batch by batch."""
@@ -61,7 +69,8 @@ class QualityMeter:
         reference = {"mu": self._reference.mu, "sigma": self._reference.sigma}
         fid = fid_statistics_to_metric(fid_features_to_statistics(features.double()), reference, verbose=False)
         size = min(kid_subset_size, len(features), len(self._reference.features))
-        return Quality(fid[KEY_METRIC_FID], *self._kernel_distance.measure(features, kid_subsets, size))
+        kid = self._kernel_distance.measure(features, kid_subsets, size)
+        return Quality(fid[KEY_METRIC_FID], *kid, *self._precision_recall.measure(features))
 
 
 class Measurement:
@@ -71,13 +80,29 @@ class Measurement:
         self._meter, self._stream = meter, stream
         self._features: list[Tensor] = []
 
-    def add(self, images: Tensor) -> None:
+    def add(self, images: Tensor) -> Tensor:
         """Take a batch, uint8 (batch, channels, size, size). In what batches images come changes nothing.
 
-        BadInputError for images of another size than the reference's.
+        Returns:
+            (any, dimensions): the features that it completed.
+
+        Raises:
+            BadInputError: images of another size than the reference's.
         """
         self._meter.check_size(images.shape[-1])
-        self._features += self._stream.add(images)
+        completed = self._stream.add(images)
+        self._features += completed
+        return torch.cat(completed) if completed else torch.zeros(0, self._stream.dimensions)
+
+    @property
+    def waiting(self) -> Tensor:
+        """Images that were added and whose features are still to come, uint8 (any, channels, size, size)."""
+        return torch.zeros(0, 0, 0, 0, dtype=torch.uint8) if self._stream.waiting is None else self._stream.waiting
+
+    def resume(self, features: list[Tensor], waiting: Tensor) -> None:
+        """Go on where another measurement was, by what its `add` returned and its last `waiting`."""
+        self._features = list(features)
+        self._stream.waiting = waiting if len(waiting) else None
 
     def finish(self, kid_subsets: int, kid_subset_size: int) -> Quality:
         """Distances of all images that were added."""

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from collections import Counter
@@ -8,17 +9,21 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics
+from torch_fidelity.metric_prc import prc_features_to_metric
 
 from bench import workers
-from bench.data import load_dataset
+from bench.data import fashion, load_dataset
 from bench.environment import usable_cores
+from bench.errors import BadInputError
 from bench.evaluate import Evaluator
 from bench.generate import Generator
 from bench.grids import get_cells
+from bench.metrics import train_extractor
 from bench.metrics.extractor import load_classifier, make_extractor, registered_name
 from bench.metrics.extractor_weights import weights_path
 from bench.metrics.features import FEATURE_BATCH
 from bench.metrics.fid import QualityMeter
+from bench.metrics.precision_recall import PrecisionRecall
 from bench.metrics.reference_statistics import ReferenceStatistics
 from bench.selection import Selection
 from bench.store import missing
@@ -144,7 +149,7 @@ def test_reported_cost_equals_counted_calls(cells, evaluated_store, cpu):
 def test_samples_that_are_not_finite_end_as_diverged(cells, evaluated_store, cpu):
     evaluator = Evaluator(evaluated_store, cpu)
     cell = replace(cells[0], seed=99)
-    model, _ = evaluator._generator.denoiser(cell)
+    model, _ = evaluator._drawer.generator.denoiser(cell)
     with torch.no_grad():
         model.final_layer.linear.bias.fill_(float("nan"))
     record = evaluator.evaluate(cell)
@@ -243,8 +248,61 @@ def test_distance_grows_with_the_damage(corruption, cpu):
     assert distances[0] < 0.1 * distances[-1]
 
 
-def test_shipped_extractor_recognises_the_digits_that_it_was_not_trained_on():
+def test_precision_and_recall_are_torch_fidelitys(cpu):
+    """Of equally many images on both sides, and with real ones that are twice as many (every other one counts)."""
+    features = make_extractor("digits-cnn", cpu)(load_dataset("digits").images)
+    generated, real = features[:500] + 0.1 * torch.randn(500, 64, generator=torch.Generator().manual_seed(0)), features
+    options = {"prc_neighborhood": 3, "prc_batch_size": 200, "save_cpu_ram": False, "verbose": False}
+    for many, few in ((real[500:1000], real[500:1000]), (real[500:1500], real[500:1500:2])):
+        whole = prc_features_to_metric(generated, few, **options)
+        assert all(0.1 < whole[name] < 0.95 for name in ("precision", "recall"))
+        found = PrecisionRecall(many).measure(generated)
+        assert found == pytest.approx((whole["precision"], whole["recall"]), abs=1e-6)
+    assert PrecisionRecall(real).measure(real) == (1, 1)
+
+
+def test_missing_classes_cost_recall_and_noise_costs_precision(cpu):
     data = load_dataset("digits")
-    held_out = torch.arange(len(data.labels)) % 5 == 4
-    logits = load_classifier(weights_path("digits-cnn"))(data.images[held_out])
-    assert (logits.argmax(1) == data.labels[held_out]).float().mean() > 0.97
+    meter = digits_meter(data.images[1::2], cpu)
+    images, labels = data.images[::2], data.labels[::2]
+    noise = 64 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    whole, part, noisy = (
+        meter.measure(some, 5, 200)
+        for some in (images, images[labels < 5], (images + noise).round().clamp(0, 255).to(torch.uint8))
+    )
+    assert part.recall < 0.7 * whole.recall
+    assert part.precision > 0.9 * whole.precision
+    assert noisy.precision < 0.7 * whole.precision
+
+
+@pytest.mark.parametrize(("name", "accuracy"), [("digits-cnn", 0.97), ("fashion-cnn", 0.92)])
+def test_shipped_extractors_recognise_images_that_they_were_not_trained_on(name, accuracy):
+    recipe = train_extractor.RECIPES[name]
+    if recipe.dataset == "fashion" and not any(folder.is_dir() for folder in fashion.USUAL):
+        pytest.skip("there is no Fashion-MNIST")
+    _, held_out = train_extractor.splits(recipe.dataset)
+    model = load_classifier(weights_path(name))
+    found = train_extractor.accuracy(model, held_out)
+    assert found > accuracy
+    report = json.loads(weights_path(name).with_suffix(".json").read_text())
+    assert (report["held_out"], report["accuracy"]) == (len(held_out.labels), pytest.approx(found, abs=2e-3))
+
+
+def test_features_of_the_reference_have_unit_mean_square(cpu):
+    """The kernel distance depends on their scale."""
+    features = make_extractor("digits-cnn", cpu)(load_dataset("digits").images)
+    assert features.square().mean().sqrt() == pytest.approx(1, abs=0.02)
+
+
+def test_an_extractor_is_trained_by_its_script(tmp_path, monkeypatch, capsys):
+    recipe = replace(train_extractor.RECIPES["digits-cnn"], epochs=3)
+    monkeypatch.setitem(train_extractor.RECIPES, "digits-cnn", recipe)
+    monkeypatch.setattr(train_extractor, "weights_path", lambda name: tmp_path / f"{name}.safetensors")
+    assert train_extractor.main(["digits-cnn"]) == 0
+    assert load_classifier(tmp_path / "digits-cnn.safetensors").hidden.out_features == 64
+    report = json.loads((tmp_path / "digits-cnn.json").read_text())
+    assert report["epochs"] == 3
+    assert 0.5 < report["accuracy"] < 1
+    assert f"{report['accuracy']:.2%} on 359 images" in capsys.readouterr().out
+    with pytest.raises(BadInputError, match="unknown extractor 'cnn': choose one of digits-cnn, fashion-cnn"):
+        train_extractor.main(["cnn"])

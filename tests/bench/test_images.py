@@ -15,7 +15,7 @@ from made_images import encoded, make_files, make_imagenet, picture
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from bench.data import fashion
+from bench.data import HELD_OUT, fashion, load_dataset, load_held_out
 from bench.data.images import UnreadableImageError, check_count, dataset_digest, decode, open_images
 from bench.data.reading import read_batches
 from bench.errors import BadInputError
@@ -287,3 +287,20 @@ def test_fashion_mnist_itself(tmp_path):
         with gzip.open(DEBIAN / f"{name}.gz") as packed, (tmp_path / name).open("wb") as file:
             shutil.copyfileobj(packed, file)
     assert fashion.load(tmp_path, "test").digest == test.digest
+    padded, held_out = load_dataset("fashion", DEBIAN), load_held_out("fashion", DEBIAN)
+    assert padded.images.shape == (60000, 1, 32, 32)
+    assert torch.equal(padded.images[:, :, 2:30, 2:30], train.images)
+    assert padded.images.double().sum() == train.images.double().sum()  # the border is black
+    assert held_out.digest == HELD_OUT["fashion"]
+
+
+def test_fashion_is_looked_for_where_it_usually_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion, "USUAL", (tmp_path / "data", tmp_path / "elsewhere"))
+    with pytest.raises(BadInputError, match=r"no Fashion-MNIST in .*data or .*elsewhere: name its folder with --data"):
+        load_dataset("fashion")
+    make_idx(tmp_path / "elsewhere")
+    assert fashion.find() == tmp_path / "elsewhere"
+    make_idx(tmp_path / "data" / "FashionMNIST" / "raw")
+    assert fashion.find() == tmp_path / "data"
+    with pytest.raises(BadInputError, match="train images have digest"):
+        load_dataset("fashion")

@@ -278,20 +278,21 @@ class Drawing:
     def sample(self, cell, indices, solver):
         return self.images[:1]
 
-    def batches(self, cell, solver):
-        return iter(self.images.split(cell.protocol.batch_size))
+    def batches(self, cell, solver, start):
+        return iter(self.images.split(cell.protocol.batch_size)[start:])
 
 
 def test_a_cell_is_measured_against_statistics_from_a_file(latent_cell, toy, store, cpu, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.evaluate.make_extractor", lambda name, device, weights: toy)
-    monkeypatch.setattr("bench.evaluate.load_codec", lambda run, assets, device, trained_with: PixelAutoencoder())
+    monkeypatch.setattr("bench.quality.make_extractor", lambda name, device, weights: toy)
+    monkeypatch.setattr("bench.drawing.load_codec", lambda run, assets, device, trained_with: PixelAutoencoder())
     assert is_latent(latent_cell.run.dataset)
     evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path))
     images = pictures(20, seed=1)
-    evaluator._generator = Drawing(images)
+    evaluator._drawer.generator = Drawing(images)
     record = evaluator.evaluate(latent_cell)
     assert (record.status, record.reason) == ("done", "")
-    assert record.samples_digest == sha256(images.numpy().tobytes()).hexdigest()
+    each = b"".join(sha256(image.tobytes()).digest() for image in images.numpy())
+    assert record.samples_digest == f"each:{sha256(each).hexdigest()}"
     expected = QualityMeter(ReferenceStatistics.from_images(pictures(30), toy), toy).measure(images, 3, 10)
     assert record.metrics == vars(expected)
     assert record.timing["decoding_s"] > 0
@@ -302,19 +303,19 @@ def test_a_cell_is_measured_against_statistics_from_a_file(latent_cell, toy, sto
 def test_samples_of_another_size_than_the_references_are_refused(
     latent_cell, toy, store, cpu, tmp_path, monkeypatch, size
 ):
-    monkeypatch.setattr("bench.evaluate.make_extractor", lambda name, device, weights: toy)
-    monkeypatch.setattr("bench.evaluate.load_codec", lambda run, assets, device, trained_with: PixelAutoencoder())
+    monkeypatch.setattr("bench.quality.make_extractor", lambda name, device, weights: toy)
+    monkeypatch.setattr("bench.drawing.load_codec", lambda run, assets, device, trained_with: PixelAutoencoder())
     evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path))
-    evaluator._generator = Drawing(torch.zeros((20, 3, size, size), dtype=torch.uint8))
+    evaluator._drawer.generator = Drawing(torch.zeros((20, 3, size, size), dtype=torch.uint8))
     with pytest.raises(BadInputError, match=f"samples are decoded to {size} pixels, the reference is of 24"):
         evaluator.evaluate(latent_cell)
     assert store.read(latent_cell) is None
 
 
 def test_a_reference_is_missed_before_an_extractor_is_made(latent_cell, store, cpu, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.evaluate.make_extractor", lambda name, device, weights: pytest.fail("downloaded"))
+    monkeypatch.setattr("bench.quality.make_extractor", lambda name, device, weights: pytest.fail("downloaded"))
     evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path / "nowhere"))
-    evaluator._generator = Drawing(pictures(1))
+    evaluator._drawer.generator = Drawing(pictures(1))
     with pytest.raises(BadInputError, match="no reference statistics at"):
         evaluator.evaluate(latent_cell)
 

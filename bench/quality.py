@@ -1,0 +1,166 @@
+"""The quality of a cell's samples, which are drawn, decoded and looked at batch by batch: memory is that of a batch.
+
+What is kept of one is written down (`bench.partial`), so that an interrupted cell goes on after its last one.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.assets import Assets
+from bench.cells import Cell, Protocol
+from bench.data import is_latent, load_dataset, load_held_out
+from bench.drawing import DivergedError, Drawer, spent
+from bench.environment import commit, hardware_name
+from bench.errors import BadInputError
+from bench.execution import Execution
+from bench.measurements import Floor
+from bench.metrics.extractor import make_extractor
+from bench.metrics.fid import Measurement, QualityMeter
+from bench.metrics.peak_memory import PeakMemory
+from bench.metrics.reference_statistics import ReferenceStatistics, check_extractor, reference_of
+from bench.metrics.throughput import median_seconds
+from bench.partial import Part, Partial
+from bench.references import read_reference
+from bench.store import Store
+from models.fixed_point import Solver
+
+
+class StoppedError(Exception):
+    """The cell was asked to stop, and can be gone on with."""
+
+
+class QualityEvaluator:
+    """Measures quality on one device; references are kept between cells.
+
+    Args:
+        store: where what is done of a cell is kept.
+        device: where samples are drawn and features computed.
+        execution: how networks are run.
+        assets: where datasets, reference statistics and extractors are.
+        drawer: of the same.
+        stopping: asked between batches whether to stop.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        device: torch.device,
+        execution: Execution,
+        assets: Assets,
+        drawer: Drawer,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._store, self._device, self._assets, self._drawer, self._stopping = store, device, assets, drawer, stopping
+        self._hardware = execution.on(hardware_name(device))
+        self._meters: dict[tuple[str, ...], QualityMeter] = {}
+
+    def samples(self, cell: Cell, inputs: dict[str, str]) -> dict[str, Any]:
+        """Metrics, cost, timing and samples_digest of a cell's record, whose `inputs` are given.
+
+        Raises:
+            BadInputError: reference or extractor are missing, or not the cell's.
+            DivergedError: samples or distances are not finite.
+            StoppedError: `stopping` said so; what was drawn is kept.
+        """
+        protocol, generator = cell.protocol, self._drawer.generator
+        meter = self._meter(cell.run.suite, cell.run.dataset, protocol)  # what is missing is to be missed first
+        self._check_images(cell, inputs)
+        started, peak = time.perf_counter(), PeakMemory(self._device)
+        compile_s = generator.warm_up(cell)
+        compiled = time.perf_counter()
+        make = generator.solver(cell)
+        search_s = time.perf_counter() - compiled
+        latency_s = median_seconds(lambda: generator.sample(cell, range(1), make), self._device)
+        measurement = meter.start()
+        parts = self._parts(cell, inputs, make, measurement)
+        quality = measurement.finish(protocol.kid_subsets, protocol.kid_subset_size)
+        if not all(map(math.isfinite, asdict(quality).values())):
+            raise DivergedError(f"distances are not finite: {quality}")
+        sampling_s = sum(part.sampling_s for part in parts)
+        taken, digests = (torch.cat([getattr(part, name) for part in parts]) for name in ("taken", "digests"))
+        return {
+            "metrics": asdict(quality),
+            "cost": spent(cell, taken, sum(part.executed for part in parts)),
+            "timing": {
+                "sampling_s": sampling_s,
+                "decoding_s": sum(part.decoding_s for part in parts),
+                "features_s": sum(part.features_s for part in parts),
+                "images_per_s": protocol.samples / sampling_s,
+                "latency_s": latency_s,
+                "search_s": search_s if cell.allocation == "adaptive" else 0.0,
+                "compile_s": compile_s,
+                "total_s": time.perf_counter() - started,
+                **peak.read(),
+            },
+            "samples_digest": f"each:{sha256(digests.numpy().tobytes()).hexdigest()}",
+        }
+
+    def floor(self, cell: Floor) -> dict[str, float]:
+        """Quality of real images that nothing was trained on, measured as that of generated ones is."""
+        protocol = cell.protocol
+        images = load_held_out(cell.dataset, self._assets.data).images[: protocol.samples]
+        meter = self._meter(cell.suite, cell.dataset, protocol)
+        return asdict(meter.measure(images, protocol.kid_subsets, protocol.kid_subset_size))
+
+    def _parts(
+        self, cell: Cell, inputs: dict[str, str], make: Callable[[int], Solver], measurement: Measurement
+    ) -> list[Part]:
+        """Draw and measure the cell's batches, but for those that were before it was interrupted."""
+        code = {"commit": str(commit()["commit"]), "hardware": self._hardware}
+        partial = Partial(self._store.partial_folder(cell), inputs | code)
+        parts = partial.read()
+        if parts:
+            measurement.resume([part.features for part in parts], parts[-1].waiting)
+        for batch in self._drawer.batches(cell, make, start=len(parts)):
+            before = time.perf_counter()
+            features = measurement.add(batch.images)
+            part = Part(
+                features=features,
+                waiting=measurement.waiting,
+                digests=_digests(batch.images),
+                taken=batch.taken,
+                executed=batch.executed,
+                sampling_s=batch.sampling_s,
+                decoding_s=batch.decoding_s,
+                features_s=time.perf_counter() - before,
+            )
+            partial.add(len(parts), part)
+            parts.append(part)
+            if self._stopping():
+                raise StoppedError
+        return parts
+
+    def _meter(self, suite: str, dataset: str, protocol: Protocol) -> QualityMeter:
+        """The meter of a protocol. BadInputError if reference or extractor are missing, or not those."""
+        key = dataset, protocol.extractor, protocol.reference_digest, protocol.extractor_digest
+        if key not in self._meters:
+            kept = reference_of(protocol, self._assets.prepared, suite) if is_latent(dataset) else None
+            extractor = make_extractor(protocol.extractor, self._device, self._assets.inception_weights)
+            check_extractor(extractor, protocol)
+            if kept is None:
+                images = load_dataset(dataset, self._assets.data).images
+                kept = ReferenceStatistics.from_images(images, extractor)
+            self._meters[key] = QualityMeter(kept, extractor)
+        return self._meters[key]
+
+    def _check_images(self, cell: Cell, inputs: dict[str, str]) -> None:
+        """BadInputError if the reference is of other images than the run learned from."""
+        images, reference = inputs.get("images"), read_reference(self._store.root)
+        if images and reference and images != reference.digest:
+            raise BadInputError(
+                f"{cell.run.name} was trained on images of digest {images[:12]}, the reference is of "
+                f"{reference.digest[:12]}: make one with bench/reference.py from the same images"
+            )
+
+
+def _digests(images: Tensor) -> Tensor:
+    """SHA-256 of each image, uint8 (count, 32)."""
+    each = b"".join(sha256(image.tobytes()).digest() for image in images.numpy())
+    return torch.frombuffer(bytearray(each), dtype=torch.uint8).reshape(-1, 32)
