@@ -64,13 +64,14 @@ def plan(
         training_s += run.recipe.seconds if known else 0
         lines.append(f"train     {run.description}: {run.budget_text}{'' if known else ', time unknown'}  [{run.name}]")
     measured = measured_macs_per_s(store, cells)
-    rate = measured or (ASSUMED_MACS_PER_S if suite.gpus == 1 else assumed_gpu_macs_per_s())
+    on_cpu = suite.evaluation.precision == "fp32"
+    rate = measured or (ASSUMED_MACS_PER_S if on_cpu else assumed_gpu_macs_per_s())
     for cell in todo:
         seconds = cell.work / rate
         evaluation_s += seconds / workers
         expected = "some minutes" if isinstance(cell, Speed) else duration(seconds)
         lines.append(f"evaluate  {cell}: {expected}  [{cell.key}]")
-    source = "as the records here" if measured else "assumed"
+    source = "as the records here" if measured else f"assumed of a {'core' if on_cpu else 'V100'}"
     lines.append(
         f"{len(runs)} runs to train, {duration(training_s)}; {len(todo)} of {len(cells)} cells to evaluate, about "
         f"{duration(evaluation_s)} with {workers} worker(s) at {rate / 1e9:,.0f} GMAC/s each ({source}); in all about "
