@@ -216,7 +216,7 @@ def test_the_plan_says_what_is_missing_and_how_long_it_takes_and_writes_nothing(
     assert "train     dit 28 blocks, seed 0: 100 s  [dit-100s-seed0-" in lines[0]
     assert sum(line.startswith("evaluate  ") for line in lines) == 679
     assert "16 runs to train, 27 min; 679 of 679 cells to evaluate, about " in lines[-2]
-    assert "(assumed)" in lines[-2]
+    assert "(assumed of a core)" in lines[-2]
     assert lines[-1] == "seconds are not calibrated: the cells that follow from them come on top"
     assert not (tmp_path / "results").exists()
 

@@ -171,18 +171,44 @@ def test_two_submissions_of_one_grid_at_once_do_no_work_twice(on_slurm, tmp_path
 
 
 def test_a_cell_that_a_whole_job_is_not_enough_for_ends_as_timeout(on_slurm, tmp_path):
-    """A job of two minutes, told a minute or two before; its first cell would take hours."""
+    """A job of two minutes, told a minute or two before; the first batch of its cell takes longer."""
     results = tmp_path / "results"
     (tmp_path / "mine.toml").write_text('like = "local"\nsignal_s = 60\n[evaluation]\ncells = 4\nminutes = 2\n')
     python("bench/train.py", *TRAIN, "--results", results)
-    long = ("--grid", "reuse", "--budget", "560", "--samples", "20000", "--train-steps", "12")
+    long = ("--grid", "reuse", "--budget", "70000", "--samples", "125", "--train-steps", "12")
     lines = python("bench/run_grid.py", *SMALL, *long, "--list").stdout.splitlines()
-    key = lines[1].split(",")[-1]
+    key = next(line for line in lines if ",68,1,1000," in line).split(",")[-1]  # iterations, n_post, steps
     result = python("bench/run_grid.py", *SMALL, *long, "--only", key, *on_slurm, "--wait", check=False)
     assert result.returncode == 1, result.stdout + result.stderr
     (record,) = records(results).values()
     assert record["status"] == "timeout"
     assert re.fullmatch(r"it did not end within a job, twice, the second time in \d+ s", record["reason"])
+
+
+def test_a_cell_whose_time_is_up_goes_on_after_its_last_batch(on_slurm, tmp_path):
+    """Twenty batches of some seconds; the job is told that its time is up when most of them are done."""
+    results = tmp_path / "results"
+    python("bench/train.py", *TRAIN, "--results", results)
+    long = (*SMALL, "--grid", "reuse", "--budget", "560", "--samples", "2500", "--train-steps", "12")
+    key = python("bench/run_grid.py", *long, "--list").stdout.splitlines()[1].split(",")[-1]
+
+    def batches():
+        return sorted((results / "digits" / "partial" / key).glob("batch-*"))
+
+    with started("bench/run_grid.py", *long, "--only", key, *on_slurm, "--wait") as waiting:
+        wait_until(lambda: len(batches()) >= 14, 300, "the fourteenth batch")
+        (job,) = queued()
+        subprocess.run(["scancel", "--signal=USR2", job], check=True)
+        wait_until(lambda: queued().get(job) != "RUNNING", 60, "its end")
+        kept = [(path, path.stat().st_mtime_ns) for path in batches()]
+        assert 14 <= len(kept) < 20
+        wait_until(lambda: len(batches()) > len(kept), 240, "another batch")
+        assert [(path, path.stat().st_mtime_ns) for path in batches()][: len(kept)] == kept
+        output, _ = waiting.communicate(timeout=400)
+    assert waiting.returncode == 0, output
+    (record,) = records(results).values()
+    assert record["status"] == "done"
+    assert record["timing"]["sampling_s"] > record["timing"]["total_s"]  # of all batches; of the second job
 
 
 def test_a_training_whose_time_is_up_goes_on_in_a_requeued_job_and_its_cells_follow(on_slurm, tmp_path):
