@@ -58,7 +58,7 @@ class QualityEvaluator:
         stopping: Callable[[], bool],
     ) -> None:
         self._store, self._device, self._assets, self._drawer, self._stopping = store, device, assets, drawer, stopping
-        self._hardware = execution.on(hardware_name(device))
+        self._execution = execution
         self._meters: dict[tuple[str, ...], QualityMeter] = {}
 
     def samples(self, cell: Cell, inputs: dict[str, str]) -> dict[str, Any]:
@@ -113,8 +113,8 @@ class QualityEvaluator:
         self, cell: Cell, inputs: dict[str, str], make: Callable[[int], Solver], measurement: Measurement
     ) -> list[Part]:
         """Draw and measure the cell's batches, but for those that were before it was interrupted."""
-        code = {"commit": str(commit()["commit"]), "hardware": self._hardware}
-        partial = Partial(self._store.partial_folder(cell), inputs | code)
+        here = {"commit": str(commit()["commit"]), "hardware": self._execution.on(hardware_name(self._device))}
+        partial = Partial(self._store.partial_folder(cell), inputs | here)
         parts = partial.read()
         if parts:
             measurement.resume([part.features for part in parts], parts[-1].waiting)
