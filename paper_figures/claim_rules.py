@@ -15,8 +15,9 @@ import pandas as pd
 
 from bench.cells import Cell
 from paper_figures.claim_evidence import UntestedError, between_runs, lent, own_twins, some, with_absent
-from paper_figures.gather import Evidence, beside
+from paper_figures.gather import Evidence
 from paper_figures.intervals import Ratio, Verdict, above, below, best, both, by_seed, ratio, within
+from paper_figures.other_suites import beside
 
 COMPARABLE = 1.5  # two FIDs within this factor are "comparable": the paper says so of 26.1 to 37.9 and of 19.6 to 16.5
 FAILURE = 2.0  # a training method "fails" if its FID is more than this many times the paper's method's

@@ -33,6 +33,11 @@ TWIN_COLUMNS = (
 )  # fmt: skip
 
 
+def where_intervals(evidence: Evidence, sentence: str) -> str:
+    """A sentence on intervals, with a space before it; nothing if there are none, as of one replicate."""
+    return f" {sentence}" if len(evidence.replicates) > 1 else ""
+
+
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
     """The replicates that have every number of iterations; if none has, the numbers that every replicate has."""
     table = frame.pivot_table(index="seed", columns="iterations", values="fid").notna()
@@ -93,7 +98,7 @@ def against_dit(cells: pd.DataFrame) -> dict[str, Any]:
     if len(dit):
         line |= mean_columns(by_seed(dit), "dit_")
     if len(fpdm):
-        line |= mean_columns(best(fpdm), "fpdm_") | _chosen(fpdm)
+        line |= mean_columns(best(fpdm), "fpdm_") | _schedule(fpdm)
     both = set(dit.seed) & set(fpdm.seed)
     dit, fpdm = (arm[arm.seed.isin(both)] for arm in (dit, fpdm))
     if both:
@@ -109,9 +114,14 @@ def verdict(found: Ratio, replicates: int) -> str:
     return {Verdict.CONFIRMED: "FPDM better", Verdict.CONTRADICTED: "DiT better"}.get(below(found), "inconclusive")
 
 
-def _chosen(fpdm: pd.DataFrame) -> dict[str, Any]:
+def chosen(fpdm: pd.DataFrame) -> pd.DataFrame:
+    """A row a replicate: the cell of the schedule that is chosen for it (`intervals.best`)."""
+    return fpdm[fpdm.fid == fpdm.seed.map(best(fpdm))].drop_duplicates("seed")
+
+
+def _schedule(fpdm: pd.DataFrame) -> dict[str, Any]:
     """The schedule that is chosen most often, and by how many replicates if not by all."""
-    rows = fpdm[fpdm.fid == fpdm.seed.map(best(fpdm))].drop_duplicates("seed")
+    rows = chosen(fpdm)
     k = int(rows.iterations.mode().iloc[0])
     steps, count = int(rows[rows.iterations == k].steps.iloc[0]), int((rows.iterations == k).sum())
     text = f"{k} x {steps}" + ("" if count == len(rows) else f" ({count} of {len(rows)})")

@@ -50,16 +50,20 @@ def draw(evidence: Evidence) -> list[Path]:
         return []
     table, found = summary(evidence), verdicts(evidence)
     return [
-        *write_table(evidence, "accounts", table, _readable(table), f"{_note(evidence)} {evidence.choice} {_HOLDS}"),
+        *write_table(
+            evidence, "accounts", table, _readable(table), f"{_note(evidence)} {evidence.choice} {_holds(evidence)}"
+        ),
         *write_table(evidence, "accounts_claims", found, found, _note(evidence)),
         *_figure(evidence, table),
     ]
 
 
-_HOLDS = (
-    "FD: Fréchet distance, lower is better. Spent: by DiT; by FPDM at the schedule that most replicates choose. "
-    f"Table 1 has FPDM better at 140 and 280, and comparable, within a factor of {COMPARABLE}, at 560."
-)
+def _holds(evidence: Evidence) -> str:
+    whose = "that most replicates choose" if len(evidence.replicates) > 1 else "that is chosen"
+    return (
+        f"FD: Fréchet distance, lower is better. Spent: by DiT; by FPDM at the schedule {whose}. "
+        f"Table 1 has FPDM better at 140 and 280, and comparable, within a factor of {COMPARABLE}, at 560."
+    )
 
 
 def table_text(evidence: Evidence) -> str:
@@ -167,10 +171,9 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
     axes[0].set_ylabel("FD of best FPDM / DiT")
     style.shared_legend(figure, axes, columns=5)
     lost = " Not drawn: diverged." if len(drawn) < table.ratio.notna().sum() else ""
-    meaning = (
-        "Below 1 FPDM is better. Filled: what Table 1 says holds; open: it does not, or the intervals, the two sides' "
-        "own included, do not tell."
-    )
+    several = "the intervals, the two sides' own included, do not tell"
+    unknown = several if len(evidence.replicates) > 1 else "one replicate does not tell"
+    meaning = f"Below 1 FPDM is better. Filled: what Table 1 says holds; open: it does not, or {unknown}."
     style.note(figure, f"{evidence.caption}. {meaning} {_note(evidence)} {evidence.choice}{lost}")
     return style.save(figure, evidence.path("figures", "accounts"))
 

@@ -16,6 +16,7 @@ from paper_figures.comparisons import (
     number,
     paired,
     ratio_columns,
+    where_intervals,
     with_budget,
 )
 from paper_figures.gather import Evidence, plus_minus
@@ -34,7 +35,7 @@ def draw(evidence: Evidence) -> list[Path]:
     table = summary(evidence)
     note = (
         "FD: Fréchet distance, lower is better. Ratios pair equal weights and noise. Block passes are equal; what a "
-        f"solver computes besides shows in images / s only. {EACH} {evidence.timing_caption} "
+        f"solver computes besides shows in images / s only.{where_intervals(evidence, EACH)} {evidence.timing_caption} "
         "The paper has no such table."
     )
     return [*write_table(evidence, "solvers", table, _readable(table), note), *_figure(evidence, table)]

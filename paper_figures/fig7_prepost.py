@@ -9,7 +9,7 @@ from bench.grids import PREPOST_LAYERS
 from paper_figures import style
 from paper_figures.claim_evidence import lent
 from paper_figures.comparisons import few_ticks
-from paper_figures.gather import Evidence, over_seeds, plus_minus
+from paper_figures.gather import SHARES_NOTE, Evidence, over_seeds, quality_columns
 from paper_figures.intervals import best, interval
 from paper_figures.tables import printed, write_table
 
@@ -25,7 +25,9 @@ def draw(evidence: Evidence) -> list[Path]:
         return []
     rows = over_seeds(evidence.frame)
     once = _training(evidence.frame)
-    note = f"FD: Fréchet distance, lower is better. {once}{' Their ± is of sampling alone.' if once else ''}"
+    shares = SHARES_NOTE if "precision" in rows else ""
+    spread = f"{once} Their ± is of sampling alone." if once else ""
+    note = " ".join(filter(None, ("FD: Fréchet distance, lower is better.", shares, spread)))
     return [*_figure(evidence), *write_table(evidence, "prepost", rows, _readable(rows), note)]
 
 
@@ -66,8 +68,7 @@ def _readable(rows: pd.DataFrame) -> pd.DataFrame:
             "pre/post layers": rows.n_pre,
             "iterations": rows.iterations,
             "steps": rows.steps,
-            "FD": plus_minus(rows.fd, rows.fd_half),
-            "KID": plus_minus(rows.kid, rows.kid_half),
+            **quality_columns(rows),
             "trainings": rows.train_seeds,
         }
     ).sort_values(["block passes", "pre/post layers", "iterations"])
@@ -91,7 +92,8 @@ def _figure(evidence: Evidence) -> list[Path]:
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, title="pre/post layers", loc="outside upper center", ncols=len(labels))
     tried = " or ".join(map(str, sorted(set(evidence.frame.iterations))))
-    chosen = f"each at {tried} iterations, whichever is best on the other replicates"
+    others = "the other replicates" if len(evidence.replicates) > 1 else "the very samples that are shown"
+    chosen = f"each at {tried} iterations, whichever is best on {others}"
     once = _training(evidence.frame)
     once += " Their bars have the spread of the twin over training seeds added." if once else ""
     lost = [f"{row.n_pre} at {row.budget}" for row in rows[np.isinf(rows.fd)].itertuples()]

@@ -13,10 +13,8 @@ import numpy as np
 import pandas as pd
 
 from bench.accounts import Account
-from bench.calibration import resolved
 from bench.cells import CELL_COLUMNS, Cell
 from bench.errors import BadInputError
-from bench.grids import get_cells
 from bench.measurements import AnyCell
 from bench.selection import Selection
 from bench.store import Record, Store
@@ -24,19 +22,31 @@ from bench.suites import Suite, get_suite
 from paper_figures.intervals import half_width
 
 METRICS = ("fid", "kid", "kid_subset_std")
+SHARES = ("precision", "recall")  # older records do not have them
+SHARES_NOTE = (
+    "Precision: share of samples near a real image; recall: share of real images near a sample (Kynkäänniemi et al. "
+    "2019); higher is better."
+)
 TIMES = ("images_per_s", "latency_s", "search_s")
+PEAKS = ("host_peak_gib", "device_peak_gib")  # nor these
+FLATTERED = "on the very samples that score it, for want of a second replicate, which flatters FPDM"
 
 
 def _timing(record: Record) -> dict[str, Any]:
-    """A record's times, and the machine and load that they were taken under."""
+    """A record's times and peak memory, and the machine and load that they were taken under."""
     environment, timing = record.environment, record.timing
     execution = environment.get("execution", "")
     if not timing:  # diverged
         return {}
-    return {name: timing.get(name, 0.0) for name in TIMES} | {
-        "timed_on": f"{environment['hardware']}; {timing['threads']:.0f} thread(s) a cell, "
-        f"{timing['workers']:.0f} cell(s) side by side{', ' * bool(execution)}{execution}"
-    }
+    peaks = {name: timing[name] for name in PEAKS if name in timing}
+    return (
+        peaks
+        | {name: timing.get(name, 0.0) for name in TIMES}
+        | {
+            "timed_on": f"{environment['hardware']}; {timing['threads']:.0f} thread(s) a cell, "
+            f"{timing['workers']:.0f} cell(s) side by side{', ' * bool(execution)}{execution}"
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -95,10 +105,21 @@ class Evidence:
             cost = {"spent": spent, "executed": executed, "comparable": comparable}
             rows.append(cell.row() | quality | cost | _timing(record))
         costs = ("spent", "executed", "comparable")
-        frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *METRICS, *costs, *TIMES, "timed_on"])
+        columns = [*CELL_COLUMNS, *METRICS, *SHARES, *costs, *TIMES, *PEAKS, "timed_on"]
+        frame = pd.DataFrame(rows, columns=columns)
         if len(frame) and frame.timed_on.nunique() > 1:  # times of different machines are never merged
             frame[list(TIMES)] = float("nan")
         return frame
+
+    @cached_property
+    def floor(self) -> dict[str, float]:
+        """Metrics of real images that nothing was trained on, as many as cells have samples; empty without a record."""
+        return next((record.metrics for _, record in self.records("floor")), {})
+
+    @property
+    def replicates(self) -> list[int]:
+        """Those that there are records of."""
+        return sorted(set(self.frame.seed))
 
     @cached_property
     def asked(self) -> pd.DataFrame:
@@ -145,7 +166,7 @@ class Evidence:
     def missing(self) -> str:
         """How much of the grid is missing, as a sentence; empty if nothing is."""
         absent = len(self.absent)
-        return f"{absent} of {len(self.cells)} cells have no result yet." if absent else ""
+        return f"{self.suite}: {absent} of {len(self.cells)} cells have no result yet." if absent else ""
 
     def path(self, kind: str, name: str) -> Path:
         """Where to write: kind is "tables" or "figures"; makes the folder."""
@@ -155,18 +176,24 @@ class Evidence:
 
     @property
     def caption(self) -> str:
-        """Suite, sample count, extractor, training budget, replicates: the protocol in one line; "" without quality."""
+        """The protocol in one line: suite, sample count, replicates, extractor, training budget; and the floor.
+
+        Empty without quality.
+        """
         cell = next((c for c in self.cells if isinstance(c, Cell) and c.measure == "quality"), None)
         if cell is None:
             return ""
         protocol = cell.protocol
-        seeds = sorted(set(self.frame.seed))
+        seeds = self.replicates
         guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"
-        bars = "with 95% intervals" if len(seeds) > 1 else "no interval"
+        several = f"replicates {', '.join(map(str, seeds))} (with 95% intervals)"
+        replicates = several if len(seeds) > 1 else f"replicate {seeds[0]} (no interval)" if seeds else "none yet"
+        fd = self.floor.get("fid")
+        real = f"; floor: FD {fd:.3g} of {protocol.samples:,} real images that nothing was trained on" if fd else ""
         return (
-            f"{self.suite}: {protocol.samples} samples a replicate, replicates {', '.join(map(str, seeds))} ({bars}), "
-            f"{guidance}, {protocol.weights.upper()} weights, {protocol.extractor} features, {cell.run.budget_text} of "
-            f"training each{self.account_note}"
+            f"{self.suite}: {protocol.samples:,} samples a replicate, {replicates}, {guidance}, "
+            f"{protocol.weights.upper()} weights, {protocol.extractor} features, {cell.run.budget_text} of "
+            f"training each{self.account_note}{real}"
         )
 
     @property
@@ -179,7 +206,9 @@ class Evidence:
         """How the best FPDM schedule is found, and among how many."""
         cells = (cell for cell in self.cells if isinstance(cell, Cell) and cell.measure == "quality")
         among = ", ".join(map(str, sorted({cell.iterations for cell in cells if cell.run.config.implicit})))
-        return f"FPDM's schedule is chosen, for each replicate, on the others, among {among} iterations."
+        if len(self.replicates) > 1:
+            return f"FPDM's schedule is chosen, for each replicate, on the others, among {among} iterations."
+        return f"FPDM's schedule is chosen among {among} iterations {FLATTERED}."
 
     @property
     def account(self) -> Account:
@@ -209,21 +238,19 @@ class Evidence:
         kinds = sorted(set(self.frame.timed_on.dropna()))
         return f"Timed on {kinds[0]}." if len(kinds) == 1 else "Timed on different machines, hence no times."
 
-
-def beside(evidence: Evidence, suite: str, grid: str) -> Evidence:
-    """Another suite's default cells of a grid in the same account, their records in the same results folder.
-
-    Without cells where the account is seconds and the other suite is not calibrated.
-    """
-    store = Store(evidence.store.root.parent, suite)
-    selection = resolved(Selection(account=evidence.account.name), store, get_suite(suite))
-    counted = selection.account != "seconds" or selection.prices is not None
-    cells = get_cells(grid, get_suite(suite), selection) if counted else []
-    return Evidence(suite, grid, cells, store, "", selection=selection)
+    @property
+    def peak_memory(self) -> str:
+        """The most memory that a cell took, as a sentence; empty where no record tells."""
+        resident, device = (self.frame[name].astype(float).max() for name in PEAKS)
+        if np.isnan(resident):
+            return ""
+        tensors = "" if np.isnan(device) else f", {device:.1f} GiB of tensors on its device"
+        return f"Peak memory of a cell: {resident:.1f} GiB resident{tensors}."
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per network and schedule: FD as mean with its 95% interval over replicates; medians of the times."""
+    """A row per network and schedule: quality as mean with its 95% interval over replicates; medians of the times."""
+    shares = [name for name in SHARES if frame[name].notna().any()]
     keys = [c for c in CELL_COLUMNS if c not in ("seed", "train_seed", "train_run", "key")]
     rows = (
         frame.groupby(keys, as_index=False)
@@ -232,6 +259,8 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
             fd_half=("fid", lambda values: half_width(values.to_numpy())),
             kid=("kid", "mean"),
             kid_half=("kid", lambda values: half_width(values.to_numpy())),
+            **{name: (name, "mean") for name in shares},
+            **{f"{name}_half": (name, lambda values: half_width(values.to_numpy())) for name in shares},
             spent=("spent", "mean"),
             comparable=("comparable", "all"),
             images_per_s=("images_per_s", "median"),
@@ -256,3 +285,9 @@ def plus_minus(mean: pd.Series, half: pd.Series, digits: int = 3) -> list[str]:
         text = "diverged" if np.isinf(m) else "" if np.isnan(m) else f"{m:.{digits}f}"
         written.append(text if np.isinf(m) or np.isnan(h) else f"{text} ± {h:.{digits}f}")
     return written
+
+
+def quality_columns(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """FD, KID and, where there are any, precision and recall of `over_seeds`, as columns of a table for people."""
+    shares = {name: plus_minus(rows[name], rows[f"{name}_half"]) for name in SHARES if name in rows}
+    return {"FD": plus_minus(rows.fd, rows.fd_half), "KID": plus_minus(rows.kid, rows.kid_half)} | shares

@@ -15,6 +15,7 @@ from paper_figures.comparisons import (
     number,
     ratio_columns,
     training,
+    where_intervals,
 )
 from paper_figures.gather import Evidence, plus_minus
 from paper_figures.intervals import by_seed
@@ -31,7 +32,8 @@ def draw(evidence: Evidence) -> list[Path]:
         return []
     table = summary(evidence)
     note = (
-        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling. {TRAINED_ONCE} "
+        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling."
+        f"{where_intervals(evidence, TRAINED_ONCE)} "
         "Published: ImageNet, FID-50K (Table 3); the paper does not say at which budget and iterations."
     )
     return write_table(evidence, "table3", table, _readable(table), note)

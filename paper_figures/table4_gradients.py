@@ -14,6 +14,7 @@ from paper_figures.comparisons import (
     number,
     ratio_columns,
     training,
+    where_intervals,
     with_budget,
 )
 from paper_figures.gather import Evidence, plus_minus
@@ -33,7 +34,8 @@ def draw(evidence: Evidence) -> list[Path]:
         return []
     table = summary(evidence)
     note = (
-        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling. {TRAINED_ONCE} "
+        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling."
+        f"{where_intervals(evidence, TRAINED_ONCE)} "
         "M = N here, but for JFB, whose M is 1: the paper's caption says M = 12, but its stochastic JFB at N = 6 is "
         "Table 3's M = N = 6. Published: ImageNet, FID-50K (Table 4); the paper does not say at which budget and "
         "iterations."

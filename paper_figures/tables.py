@@ -58,6 +58,7 @@ def latex(readable: pd.DataFrame, caption: str, label: str) -> str:
     """A table float with booktabs rules, numbers to the right."""
     escapes = {
         "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "<": "$<$", ">": "$>$", "é": r"\'e",
+        "ä": r"\"a",
         "²": r"\textsuperscript{2}",
     }  # fmt: skip
 
