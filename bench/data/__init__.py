@@ -18,8 +18,8 @@ DIGESTS = {
     "fashion": "57a2b6bf4b8765263f60b3ec4eba35d846bfc658105661ce0e4bb3d5c7d190e5",
 }
 
-# The same of images that nothing is trained on, where a dataset has a test split.
-HELD_OUT = {"fashion": "f24cf301b160abd47850a2434112a8d30edf9ad82607c27a849f98e1ea756a55"}
+# The same of images that nothing is trained on, where a dataset has a test split, and how many there are.
+HELD_OUT = {"fashion": ("f24cf301b160abd47850a2434112a8d30edf9ad82607c27a849f98e1ea756a55", 10_000)}
 
 
 def is_latent(dataset: str) -> bool:

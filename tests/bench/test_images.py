@@ -291,7 +291,8 @@ def test_fashion_mnist_itself(tmp_path):
     assert padded.images.shape == (60000, 1, 32, 32)
     assert torch.equal(padded.images[:, :, 2:30, 2:30], train.images)
     assert padded.images.double().sum() == train.images.double().sum()  # the border is black
-    assert held_out.digest == HELD_OUT["fashion"]
+    assert held_out.digest == HELD_OUT["fashion"][0]
+    assert len(held_out.images) == HELD_OUT["fashion"][1]
 
 
 def test_fashion_is_looked_for_where_it_usually_is(tmp_path, monkeypatch):
