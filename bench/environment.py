@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,15 @@ def commit() -> dict[str, Any]:
         return json.loads(SNAPSHOT.read_text())
     status = _git("status", "--porcelain", "--", ".", ":!results")
     return {"commit": _git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of what samples are made with: every module of bench and models. Uncommitted changes count."""
+    root, hasher = Path(__file__).resolve().parent.parent, sha256()
+    for path in sorted(path for package in ("bench", "models") for path in (root / package).rglob("*.py")):
+        hasher.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return hasher.hexdigest()
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 from bench.assets import Assets
 from bench.cells import Cell
 from bench.drawing import DivergedError, Drawer, spent
-from bench.environment import can_compile, describe, precisions
+from bench.environment import can_compile, describe, hardware_name, precisions
 from bench.errors import BadInputError
 from bench.execution import EAGER, Execution
 from bench.measurements import AnyCell, Floor, Footprint
@@ -85,9 +85,9 @@ class Evaluator:
         assets: Assets = Assets(),  # noqa: B008, it is frozen
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store, self._device, self._workers, self._execution = store, device, workers, execution
+        self._store, self._device, self._execution = store, device, execution
         self._drawer = Drawer(store, device, execution, assets)
-        self._quality = QualityEvaluator(store, device, execution, assets, self._drawer, stopping)
+        self._quality = QualityEvaluator(store, device, execution, workers, assets, self._drawer, stopping)
 
     def evaluate(self, cell: AnyCell) -> Record:
         """Evaluate a cell and write its record, whatever becomes of it.
@@ -116,7 +116,8 @@ class Evaluator:
             status, reason = "error", f"{type(error).__name__}: {error}"
         record = make_record(cell, self._device, digest, status, reason, self._execution, trained_on, **measured)
         self._store.write(record)
-        forget(self._store.partial_folder(cell))
+        if status in ("done", "diverged"):
+            forget(self._store.partial_folder(cell))
         return record
 
     def _measure(self, cell: AnyCell, inputs: dict[str, str]) -> dict[str, Any]:
@@ -130,13 +131,14 @@ class Evaluator:
             if cell.compiled and not can_compile(self._device):
                 raise SkippedError("torch.compile needs a C++ compiler, and there is none")
             return measure_speed(cell, self._device)
+        precision = cell.protocol.precision
+        if self._device.type == "cuda" and precision not in precisions(self._device):
+            raise SkippedError(f"{hardware_name(self._device)} does not compute in {precision}")
         training = self._store.read_training(cell.run)
         if training is not None and training["status"] == "diverged":
             raise DivergedError(f"its training diverged at step {training['step']}")
         if cell.measure == "quality":
-            measured = self._quality.samples(cell, inputs)
-            measured["timing"] |= {"threads": torch.get_num_threads(), "workers": self._workers}
-            return measured
+            return self._quality.samples(cell, inputs)
         return self._looked_at(cell)
 
     def _looked_at(self, cell: Cell) -> dict[str, Any]:

@@ -162,12 +162,12 @@ def _published_twins(suite: Suite) -> Speed:
 
 @dataclass(frozen=True)
 class Floor(Measurement):
-    """Distance between real images that nothing was trained on and the reference: what nobody is expected to beat.
+    """Distance between real images that nothing was trained on and the reference: what a perfect sampler would get.
 
     Attributes:
         dataset: whose test split they are of.
         images_digest: of that split.
-        protocol: how, and how many: the first of the split.
+        protocol: how, and how many: with labels that go round, as those of samples do.
     """
 
     dataset: str

@@ -2,7 +2,8 @@
 
     results/<suite>/partial/<cell key>/batch-00017.safetensors
 
-The images themselves are not kept. The folder goes when the cell has its record.
+Images are kept only as long as their features wait for the next batch. The folder goes when the cell is done; where
+nobody asks for the cell again, it may be deleted.
 """
 
 import json
@@ -50,16 +51,21 @@ class Partial:
     Args:
         folder: where they are (`Store.partial_folder`).
         identity: what they follow from beside the cell: weights, code, machine. Parts of another are of no use.
+
+    One process at a time (`bench.workers`).
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
         self._folder, self._identity = folder, json.dumps(dict(identity), sort_keys=True)
 
-    def read(self) -> list[Part]:
-        """The parts that are there, from the first batch on without a gap; a damaged one counts as missing."""
+    def resume(self) -> list[Part]:
+        """The parts to go on from, without a gap from the first batch on. Others are deleted, damaged ones, too."""
         parts: list[Part] = []
         while (part := self._read(len(parts))) is not None:
             parts.append(part)
+        usable = {self._path(index) for index in range(len(parts))}
+        for path in set(self._folder.glob("*")) - usable:
+            path.unlink(missing_ok=True)
         return parts
 
     def add(self, index: int, part: Part) -> None:

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from bench.cells import TrainingRun
 from bench.measurements import AnyCell, Speed
@@ -10,6 +11,15 @@ from bench.store import Store
 from bench.suites import Suite
 
 ASSUMED_MACS_PER_S = 25e9  # of one worker at digits size on an AMD EPYC core; used where no record tells better
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where cells are evaluated: how many side by side, whether on GPUs, and the memory of one in GiB, if known."""
+
+    count: int
+    gpu: bool = False
+    gpu_gib: float | None = None
 
 
 def needed_runs(cells: Iterable[AnyCell]) -> list[TrainingRun]:
@@ -44,8 +54,7 @@ def plan(
     store: Store,
     cells: Sequence[AnyCell],
     todo: Sequence[AnyCell],
-    workers: int,
-    gpu_gib: float | None = None,
+    places: Places,
 ) -> list[str]:
     """Lines for people: the runs and cells that are missing, each with its estimated time, and the sum.
 
@@ -54,8 +63,7 @@ def plan(
         store: what is there.
         cells: the whole grid.
         todo: those without a record.
-        workers: cells that will be evaluated side by side.
-        gpu_gib: memory of a GPU of the cluster, if it is known.
+        places: where it would be done.
     """
     lines, training_s, evaluation_s = [], 0.0, 0.0
     runs = untrained(store, needed_runs(todo))
@@ -64,17 +72,16 @@ def plan(
         training_s += run.recipe.seconds if known else 0
         lines.append(f"train     {run.description}: {run.budget_text}{'' if known else ', time unknown'}  [{run.name}]")
     measured = measured_macs_per_s(store, cells)
-    on_cpu = suite.evaluation.precision == "fp32"
-    rate = measured or (ASSUMED_MACS_PER_S if on_cpu else assumed_gpu_macs_per_s())
+    rate = measured or (assumed_gpu_macs_per_s() if places.gpu else ASSUMED_MACS_PER_S)
     for cell in todo:
         seconds = cell.work / rate
-        evaluation_s += seconds / workers
+        evaluation_s += seconds / places.count
         expected = "some minutes" if isinstance(cell, Speed) else duration(seconds)
         lines.append(f"evaluate  {cell}: {expected}  [{cell.key}]")
-    source = "as the records here" if measured else f"assumed of a {'core' if on_cpu else 'V100'}"
+    source = "as the records here" if measured else f"assumed of a {'V100' if places.gpu else 'core'}"
     lines.append(
         f"{len(runs)} runs to train, {duration(training_s)}; {len(todo)} of {len(cells)} cells to evaluate, about "
-        f"{duration(evaluation_s)} with {workers} worker(s) at {rate / 1e9:,.0f} GMAC/s each ({source}); in all about "
-        f"{duration(training_s + evaluation_s)}"
+        f"{duration(evaluation_s)} with {places.count} worker(s) at {rate / 1e9:,.0f} GMAC/s each ({source}); in all "
+        f"about {duration(training_s + evaluation_s)}"
     )
-    return lines if suite.gpus == 1 else [*lines, *needs(suite, store, runs, todo, rate, gpu_gib)]
+    return lines if suite.gpus == 1 else [*lines, *needs(suite, store, runs, todo, rate, places.gpu_gib)]

@@ -6,7 +6,7 @@ What is kept of one is written down (`bench.partial`), so that an interrupted ce
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Any
 
@@ -17,7 +17,7 @@ from bench.assets import Assets
 from bench.cells import Cell, Protocol
 from bench.data import is_latent, load_dataset, load_held_out
 from bench.drawing import DivergedError, Drawer, spent
-from bench.environment import commit, hardware_name
+from bench.environment import code_digest, hardware_name
 from bench.errors import BadInputError
 from bench.execution import Execution
 from bench.measurements import Floor
@@ -43,6 +43,7 @@ class QualityEvaluator:
         store: where what is done of a cell is kept.
         device: where samples are drawn and features computed.
         execution: how networks are run.
+        workers: processes that share the machine.
         assets: where datasets, reference statistics and extractors are.
         drawer: of the same.
         stopping: asked between batches whether to stop.
@@ -53,16 +54,19 @@ class QualityEvaluator:
         store: Store,
         device: torch.device,
         execution: Execution,
+        workers: int,
         assets: Assets,
         drawer: Drawer,
         stopping: Callable[[], bool],
     ) -> None:
         self._store, self._device, self._assets, self._drawer, self._stopping = store, device, assets, drawer, stopping
-        self._execution = execution
+        self._execution, self._workers = execution, workers
         self._meters: dict[tuple[str, ...], QualityMeter] = {}
 
     def samples(self, cell: Cell, inputs: dict[str, str]) -> dict[str, Any]:
         """Metrics, cost, timing and samples_digest of a cell's record, whose `inputs` are given.
+
+        Where it was interrupted, its peak memory is since it went on; all seconds are of all batches.
 
         Raises:
             BadInputError: reference or extractor are missing, or not the cell's.
@@ -79,7 +83,7 @@ class QualityEvaluator:
         search_s = time.perf_counter() - compiled
         latency_s = median_seconds(lambda: generator.sample(cell, range(1), make), self._device)
         measurement = meter.start()
-        parts = self._parts(cell, inputs, make, measurement)
+        parts, kept = self._parts(cell, inputs, make, measurement)
         quality = measurement.finish(protocol.kid_subsets, protocol.kid_subset_size)
         if not all(map(math.isfinite, asdict(quality).values())):
             raise DivergedError(f"distances are not finite: {quality}")
@@ -96,7 +100,9 @@ class QualityEvaluator:
                 "latency_s": latency_s,
                 "search_s": search_s if cell.allocation == "adaptive" else 0.0,
                 "compile_s": compile_s,
-                "total_s": time.perf_counter() - started,
+                "total_s": time.perf_counter() - started + sum(map(_seconds, parts[:kept])),
+                "threads": torch.get_num_threads(),
+                "workers": self._workers,
                 **peak.read(),
             },
             "samples_digest": f"each:{sha256(digests.numpy().tobytes()).hexdigest()}",
@@ -105,19 +111,25 @@ class QualityEvaluator:
     def floor(self, cell: Floor) -> dict[str, float]:
         """Quality of real images that nothing was trained on, measured as that of generated ones is."""
         protocol = cell.protocol
-        images = load_held_out(cell.dataset, self._assets.data).images[: protocol.samples]
+        images = load_held_out(self._assets.data).balanced(protocol.samples)
         meter = self._meter(cell.suite, cell.dataset, protocol)
         return asdict(meter.measure(images, protocol.kid_subsets, protocol.kid_subset_size))
 
     def _parts(
         self, cell: Cell, inputs: dict[str, str], make: Callable[[int], Solver], measurement: Measurement
-    ) -> list[Part]:
-        """Draw and measure the cell's batches, but for those that were before it was interrupted."""
-        here = {"commit": str(commit()["commit"]), "hardware": self._execution.on(hardware_name(self._device))}
+    ) -> tuple[list[Part], int]:
+        """Draw and measure the cell's batches; how many of them were there, as it had been interrupted."""
+        here = {
+            "code": code_digest(),
+            "torch": torch.__version__,
+            "hardware": self._execution.on(hardware_name(self._device)),
+            "threads": f"{torch.get_num_threads()}, {self._workers} cells side by side",
+        }
         partial = Partial(self._store.partial_folder(cell), inputs | here)
-        parts = partial.read()
+        parts = partial.resume()
         if parts:
             measurement.resume([part.features for part in parts], parts[-1].waiting)
+        kept = len(parts)
         for batch in self._drawer.batches(cell, make, start=len(parts)):
             before = time.perf_counter()
             features = measurement.add(batch.images)
@@ -132,10 +144,10 @@ class QualityEvaluator:
                 features_s=time.perf_counter() - before,
             )
             partial.add(len(parts), part)
-            parts.append(part)
+            parts.append(replace(part, waiting=part.waiting.new_zeros(0)))
             if self._stopping():
                 raise StoppedError
-        return parts
+        return parts, kept
 
     def _meter(self, suite: str, dataset: str, protocol: Protocol) -> QualityMeter:
         """The meter of a protocol. BadInputError if reference or extractor are missing, or not those."""
@@ -158,6 +170,10 @@ class QualityEvaluator:
                 f"{cell.run.name} was trained on images of digest {images[:12]}, the reference is of "
                 f"{reference.digest[:12]}: make one with bench/reference.py from the same images"
             )
+
+
+def _seconds(part: Part) -> float:
+    return part.sampling_s + part.decoding_s + part.features_s
 
 
 def _digests(images: Tensor) -> Tensor:

@@ -10,15 +10,14 @@ from typing import Annotated, Literal
 import tyro
 
 from bench.calibration import calibrate, check_hardware, needs_prices, resolved, summary
-from bench.cells import Cell
 from bench.cli import AssetArguments, CellArguments, ExecutionArguments, parse, run
 from bench.data import is_latent
 from bench.errors import BadInputError
 from bench.fairness import check_comparable
 from bench.grids import GPU_GRIDS, get_cells
 from bench.malloc import restart_with_tuned_malloc
-from bench.measurements import AnyCell
-from bench.plan import needed_runs, plan, untrained
+from bench.measurements import AnyCell, Floor
+from bench.plan import Places, needed_runs, plan, untrained
 from bench.references import reference_path
 from bench.selection import Selection
 from bench.store import Store, missing, utc_now
@@ -68,8 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     todo = missing(store, cells)
     if arguments.plan:
-        workers, gpu_gib = _places(arguments)
-        print("\n".join(plan(suite, store, cells, todo, workers, gpu_gib)))
+        print("\n".join(plan(suite, store, cells, todo, _places(arguments, suite))))
         if needs_prices(selection, arguments.grid) and selection.prices is None:
             print("seconds are not calibrated: the cells that follow from them come on top")
         if is_latent(suite.dataset) and selection.reference is None:
@@ -137,14 +135,17 @@ def _list(arguments: Arguments, cells: Sequence[AnyCell]) -> None:
 
 def _check_assets(arguments: Arguments, selection: Selection, store: Store, todo: Sequence[AnyCell]) -> None:
     """BadInputError, before the work and the queue, where a dataset, latents or reference statistics are missing."""
-    from bench.data import load_dataset
+    from bench.data import load_dataset, load_held_out
     from bench.data.training import check_training_data
 
-    if not is_latent(arguments.chosen_suite().dataset):
-        load_dataset(arguments.chosen_suite().dataset, arguments.data)
-    check_training_data(untrained(store, needed_runs(todo)), arguments.assets())
-    latent = any(isinstance(c, Cell) and c.measure == "quality" and is_latent(c.run.dataset) for c in todo)
-    if latent and selection.reference is None:
+    dataset, runs = arguments.chosen_suite().dataset, untrained(store, needed_runs(todo))
+    judged = any(cell.measure == "quality" for cell in todo)
+    check_training_data(runs, arguments.assets())
+    if not is_latent(dataset) and (runs or judged):
+        load_dataset(dataset, arguments.data)
+    if any(isinstance(cell, Floor) for cell in todo):
+        load_held_out(arguments.data)
+    if judged and is_latent(dataset) and selection.reference is None:
         raise BadInputError(
             f"--suite {arguments.suite}: {reference_path(store.root)} is not there, which names its reference; make it "
             f"with bench/reference.py --suite {arguments.suite} --data DIR"
@@ -168,14 +169,16 @@ def _workers(arguments: Arguments) -> int:
     return arguments.workers or default_workers(pick_device(arguments.device))
 
 
-def _places(arguments: Arguments) -> tuple[int, float | None]:
-    """How many cells are evaluated side by side, and the memory of a GPU of the cluster's, if there is one."""
+def _places(arguments: Arguments, suite: Suite) -> Places:
+    """Where cells would be evaluated; those of a suite for several GPUs on GPUs in any case."""
     if arguments.executor == "local":
-        return _workers(arguments), None
+        from bench.environment import pick_device
+
+        return Places(_workers(arguments), suite.gpus > 1 or pick_device(arguments.device).type == "cuda")
     from slurm.resources import load_profile
 
     profile = load_profile(arguments.profile)
-    return profile.parallel, profile.gpu_gib
+    return Places(profile.parallel, suite.gpus > 1 or profile.gpu_gib is not None, profile.gpu_gib)
 
 
 def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:

@@ -110,7 +110,15 @@ class Store:
         if not isinstance(cell, Cell):
             return 0.0
         batches = -(-cell.protocol.samples // cell.protocol.batch_size)
-        return min(1.0, len(list(self.partial_folder(cell).glob("batch-*"))) / batches)
+        return min(1.0, len(self.batches_done(cell)) / batches)
+
+    def batches_done(self, cell: AnyCell) -> set[tuple[str, int]]:
+        """Name and time, in ns, of what is written down of a cell under way; nothing if it is just being deleted."""
+        try:
+            with os.scandir(self.partial_folder(cell)) as found:
+                return {(entry.name, entry.stat().st_mtime_ns) for entry in found if entry.name.startswith("batch-")}
+        except OSError:
+            return set()
 
     def images_path(self, cell: AnyCell) -> Path:
         return self.root / "images" / f"{cell.key}.png"

@@ -21,6 +21,7 @@ from bench.execution import EAGER, Execution
 from bench.locks import hold
 from bench.measurements import AnyCell, Speed
 from bench.parents import end_with_parent
+from bench.quality import StoppedError
 from bench.store import Record, Store, utc_now
 
 
@@ -54,6 +55,8 @@ class CellWorker:
         Raises:
             StoppedError: it was asked to stop.
         """
+        if self._stopping():  # it was in the pool's queue already
+            raise StoppedError
         with hold(self._store.lock_path(cell), wait) as held:
             if not held:
                 return None
@@ -157,5 +160,5 @@ def _in_pool(cells: Sequence[AnyCell], setting: Setting, threads: int, wait: boo
             if (record := future.result()) is not None:
                 yield record
     finally:
-        stop.set()  # all is done, or has to end: what is under way goes on with the next run
+        stop.set()  # all is done, or has to end: quality cells under way go on with the next run
         pool.shutdown(wait=True, cancel_futures=True)

@@ -79,8 +79,8 @@ INTERVALS = (
     "are lent the twin's spread over training seeds."
 )
 ONE_REPLICATE = (
-    f"{RATIOS}, of one replicate: they have no interval, and rules that need one are inconclusive, whatever the ratio. "
-    f"Where FPDM's schedule has to be chosen, it is chosen {FLATTERED}."
+    f"{RATIOS}, of one replicate: they have no interval, and rules that need one are inconclusive unless one side "
+    f"diverged. Where FPDM's schedule has to be chosen, it is chosen {FLATTERED}."
 )
 
 

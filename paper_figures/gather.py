@@ -259,7 +259,7 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
             fd_half=("fid", lambda values: half_width(values.to_numpy())),
             kid=("kid", "mean"),
             kid_half=("kid", lambda values: half_width(values.to_numpy())),
-            **{name: (name, "mean") for name in shares},
+            **{name: (name, lambda values: values.mean(skipna=False)) for name in shares},
             **{f"{name}_half": (name, lambda values: half_width(values.to_numpy())) for name in shares},
             spent=("spent", "mean"),
             comparable=("comparable", "all"),

@@ -78,7 +78,7 @@ def _beside_fd(frame: pd.DataFrame, budget: int, sampler: str, model: str) -> di
     cells = frame[(frame.budget == budget) & (frame.sampler == sampler) & (frame.model == model)]
     if model == "fpdm" and len(cells := complete(cells)):
         cells = chosen(cells)
-    means = {name: cells[name].astype(float).mean() for name in BESIDE_FD}
+    means = {name: cells[name].astype(float).mean(skipna=False) for name in BESIDE_FD}
     return means | {f"{name}_half": half_width(cells[name].to_numpy(float)) for name in BESIDE_FD}
 
 

@@ -148,12 +148,12 @@ def _states(submission: Submission, cells: Iterable[AnyCell]) -> list[str]:
 
 
 def absolute(assets: Assets) -> Assets:
-    """The same, wherever a task starts. A VAE that is a folder here is one there, and data/ is the one here."""
+    """The same, wherever a task starts. A VAE that is a folder here is one there, and so is a usual folder of data."""
     from bench.data import fashion
 
     vae = str(Path(assets.vae).resolve()) if assets.vae and Path(assets.vae).is_dir() else assets.vae
     weights = assets.inception_weights
-    data = next((folder for folder in (assets.data, fashion.USUAL[0]) if folder and folder.is_dir()), assets.data)
+    data = assets.data or fashion.usual()
     return replace(
         assets,
         prepared=assets.prepared.resolve(),

@@ -60,7 +60,7 @@ class CellsTask:
         fruitless: such jobs, so far, in which nothing ended and no batch was added.
         left: cells under way, or still to come.
         ended: how many have ended since this job was started, or requeued.
-        reached: how much was done then of those under way, in cells.
+        reached: the batches that were written down of each then.
     """
 
     suite: Suite
@@ -72,7 +72,7 @@ class CellsTask:
     fruitless: int = 0
     left: list[AnyCell] = field(default_factory=list)
     ended: int = 0
-    reached: float = 0.0
+    reached: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     started: float = 0.0
 
     def __call__(self) -> dict[str, str]:
@@ -86,7 +86,7 @@ class CellsTask:
         check_comparable(self.store, needed_runs(self.cells))
         since, statuses = utc_now(), {}
         self.left = in_order(missing(self.store, self.cells))
-        self.reached = self._reached()
+        self.reached = {cell.key: self.store.batches_done(cell) for cell in self.left}
         for record in evaluate_all(self.left, self.store, device, 1, execution, self.assets, apart=True, since=since):
             self.left = [cell for cell in self.left if cell.key != record.key]
             self.ended += 1
@@ -102,7 +102,8 @@ class CellsTask:
             child.kill()
         elapsed_s = time.monotonic() - self.started
         left = missing(self.store, self.left)  # without what the child has just written
-        nothing = not self.ended and len(left) == len(self.left) and self._reached() <= self.reached
+        added = any(self.store.batches_done(cell) - self.reached.get(cell.key, set()) for cell in left)
+        nothing = not self.ended and len(left) == len(self.left) and not added
         fruitless = self.fruitless + (elapsed_s >= self.half_s) if nothing else 0
         if fruitless == 2:
             device, _ = self.execution.chosen()
@@ -113,6 +114,3 @@ class CellsTask:
         return DelayedSubmission(
             CellsTask(self.suite, left, self.store, self.execution, self.assets, self.half_s, fruitless)
         )
-
-    def _reached(self) -> float:
-        return sum(self.store.fraction_done(cell) for cell in self.left)

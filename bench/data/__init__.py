@@ -41,6 +41,18 @@ class ImageData:
         hasher.update(self.labels.numpy().tobytes())
         return hasher.hexdigest()
 
+    def balanced(self, count: int) -> Tensor:
+        """Images whose labels go round 0, 1, ..., as those of generated ones do: (count, channels, height, width).
+
+        Raises:
+            ValueError: too few of a label.
+        """
+        classes = int(self.labels.max()) + 1
+        of_label = [(self.labels == label).nonzero().flatten().tolist() for label in range(classes)]
+        if min(map(len, of_label)) * classes < count:
+            raise ValueError(f"{count} images with balanced labels: there are {min(map(len, of_label))} of a label")
+        return self.images[[of_label[i % classes][i // classes] for i in range(count)]]
+
 
 def load_dataset(name: str, folder: Path | None = None) -> ImageData:
     """Load what is trained on of the dataset called `name`, and check that it is the one that its digest names.
@@ -62,8 +74,8 @@ def load_dataset(name: str, folder: Path | None = None) -> ImageData:
     return data
 
 
-def load_held_out(name: str, folder: Path | None = None) -> ImageData:
-    """What nothing is trained on of a dataset in HELD_OUT; as `load_dataset`."""
+def load_held_out(folder: Path | None = None) -> ImageData:
+    """The test split of `fashion`, the one dataset in HELD_OUT; arguments and errors as those of `load_dataset`."""
     from bench.data import fashion
 
     return fashion.load_padded(folder, "test")

@@ -26,11 +26,15 @@ DIGESTS = {
 }
 
 
+def usual() -> Path | None:
+    """The first of the usual folders that has the training images; None if none has."""
+    return next((folder for folder in USUAL if _file(folder, _name("train", "images", 3)) is not None), None)
+
+
 def find() -> Path:
-    """The first of the usual folders that has the training images. BadInputError if none has."""
-    for folder in USUAL:
-        if _file(folder, _name("train", "images", 3)) is not None:
-            return folder
+    """The same; BadInputError, with how to get them, if there is none."""
+    if (folder := usual()) is not None:
+        return folder
     raise BadInputError(
         f"no Fashion-MNIST in {' or '.join(map(str, USUAL))}: name its folder with --data; to download it, "
         """python -c "from torchvision.datasets import FashionMNIST; FashionMNIST('data', download=True)\""""

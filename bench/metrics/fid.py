@@ -91,8 +91,8 @@ class Measurement:
         """
         self._meter.check_size(images.shape[-1])
         completed = self._stream.add(images)
-        self._features += completed
-        return torch.cat(completed) if completed else torch.zeros(0, self._stream.dimensions)
+        self._features.append(torch.cat(completed) if completed else torch.zeros(0, self._stream.dimensions))
+        return self._features[-1]
 
     @property
     def waiting(self) -> Tensor:

@@ -17,10 +17,10 @@ ROWS = 1000  # of a matrix of distances that are in memory at once
 
 
 class PrecisionRecall:
-    """Compares features with one reference; at most KEPT_FEATURES of either side, evenly spaced.
+    """Compares features with one reference, at most KEPT_FEATURES of either side.
 
     Args:
-        reference: (count, dimensions).
+        reference: (count, dimensions), of which evenly spaced ones are taken.
     """
 
     def __init__(self, reference: Tensor) -> None:
@@ -28,18 +28,17 @@ class PrecisionRecall:
         self._balls: dict[int, tuple[Tensor, Tensor]] = {}
 
     def measure(self, features: Tensor) -> tuple[float, float]:
-        """Precision and recall of (count, dimensions), with two images or more on either side."""
+        """Precision and recall of (count, dimensions), with two images or more on either side.
+
+        The first are taken: labels of generated images go round, so that every n-th would leave classes out.
+        """
         count = min(len(features), len(self._reference), KEPT_FEATURES)
-        generated = _spaced(features, count)
+        generated = features[:count]
         if count not in self._balls:
-            real = _spaced(self._reference, count)
+            real = self._reference[torch.from_numpy(kept_indices(len(self._reference), count))]
             self._balls[count] = real, _radii(real)
         real, radii = self._balls[count]
         return _covered(generated, real, radii), _covered(real, generated, _radii(generated))
-
-
-def _spaced(features: Tensor, count: int) -> Tensor:
-    return features[torch.from_numpy(kept_indices(len(features), count))]
 
 
 def _radii(features: Tensor) -> Tensor:

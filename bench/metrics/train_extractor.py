@@ -7,6 +7,7 @@ features that learn to overlook noise would overlook what few-step samplers leav
 
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from tqdm import trange
 
 from bench.cli import parse, run
-from bench.data import ImageData, fashion, load_dataset
+from bench.data import ImageData, load_dataset, load_held_out
 from bench.errors import BadInputError
 from bench.metrics.extractor import SmallClassifier
 from bench.metrics.extractor_weights import weights_path
@@ -50,6 +51,8 @@ class Arguments:
 
     extractor: Annotated[str, tyro.conf.Positional]
     """digits-cnn or fashion-cnn."""
+    data: Path | None = None
+    """Folder with the files of Fashion-MNIST; by default data, or where Debian's dataset-fashion-mnist has them."""
 
 
 def shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
@@ -60,11 +63,11 @@ def shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
     return torch.stack([img[:, y : y + height, x : x + width] for img, y, x in zip(padded, dy, dx, strict=True)])
 
 
-def splits(dataset: str) -> tuple[ImageData, ImageData]:
-    """What to learn from, and what is held out."""
-    data = load_dataset(dataset)
+def splits(dataset: str, folder: Path | None = None) -> tuple[ImageData, ImageData]:
+    """What to learn from, and what is held out; `folder` and errors as those of `load_dataset`."""
+    data = load_dataset(dataset, folder)
     if dataset == "fashion":
-        return data, fashion.load_padded(split="test")
+        return data, load_held_out(folder)
     held_out = torch.arange(len(data.labels)) % 5 == 4
     return (
         ImageData(data.images[~held_out], data.labels[~held_out]),
@@ -108,10 +111,11 @@ def accuracy(model: SmallClassifier, data: ImageData) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Train and write weights and a JSON of how they were made."""
-    name = parse(Arguments, argv).extractor
+    arguments = parse(Arguments, argv)
+    name = arguments.extractor
     if name not in RECIPES:
         raise BadInputError(f"unknown extractor {name!r}: choose one of {', '.join(RECIPES)}")
-    learned, held_out = splits(RECIPES[name].dataset)
+    learned, held_out = splits(RECIPES[name].dataset, arguments.data)
     model = train(RECIPES[name], learned)
     report = {"held_out": len(held_out.labels), "accuracy": round(accuracy(model, held_out), 4)}
     path = weights_path(name)

@@ -261,6 +261,15 @@ def test_precision_and_recall_are_torch_fidelitys(cpu):
     assert PrecisionRecall(real).measure(real) == (1, 1)
 
 
+def test_of_more_samples_than_are_compared_no_class_is_left_out(cpu, monkeypatch):
+    """Labels of samples go round: every n-th would be of some classes only."""
+    data, extractor = load_dataset("digits"), make_extractor("digits-cnn", cpu)
+    monkeypatch.setattr("bench.metrics.precision_recall.KEPT_FEATURES", 160)
+    real, generated = extractor(data.images), extractor(data.balanced(1600))
+    assert PrecisionRecall(real).measure(generated[::10])[1] < 0.25  # zeros alone
+    assert PrecisionRecall(real).measure(generated)[1] > 0.6
+
+
 def test_missing_classes_cost_recall_and_noise_costs_precision(cpu):
     data = load_dataset("digits")
     meter = digits_meter(data.images[1::2], cpu)

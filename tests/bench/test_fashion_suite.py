@@ -9,7 +9,7 @@ from bench import run_grid
 from bench.data import DIGESTS, HELD_OUT, fashion
 from bench.grids import get_cells
 from bench.measurements import Floor
-from bench.plan import plan
+from bench.plan import Places, plan
 from bench.selection import Selection
 from bench.store import Store
 from bench.suites import get_suite
@@ -46,10 +46,10 @@ def test_the_floor_is_measured_beside_quality_as_quality_is():
     assert not any(isinstance(cell, Floor) for cell in get_cells("all", get_suite("digits"), Selection()))
 
 
-def test_a_plan_of_a_suite_for_gpus_reckons_with_one(tmp_path):
+def test_a_plan_for_a_gpu_reckons_with_one(tmp_path):
     suite = get_suite("fashion")
     cells = get_cells("smoothing", suite, Selection(seeds=(0,)))
-    total = plan(suite, Store(tmp_path, "fashion"), cells, cells, 1)[-1]
+    total = plan(suite, Store(tmp_path, "fashion"), cells, cells, Places(1, gpu=True))[-1]
     assert "2 runs to train, 20 min" in total
     assert "26,360 GMAC/s each (assumed of a V100)" in total  # 400,000 steps on 512 images in four days on eight
 

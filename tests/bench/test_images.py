@@ -287,12 +287,18 @@ def test_fashion_mnist_itself(tmp_path):
         with gzip.open(DEBIAN / f"{name}.gz") as packed, (tmp_path / name).open("wb") as file:
             shutil.copyfileobj(packed, file)
     assert fashion.load(tmp_path, "test").digest == test.digest
-    padded, held_out = load_dataset("fashion", DEBIAN), load_held_out("fashion", DEBIAN)
+    padded, held_out = load_dataset("fashion", DEBIAN), load_held_out(DEBIAN)
     assert padded.images.shape == (60000, 1, 32, 32)
     assert torch.equal(padded.images[:, :, 2:30, 2:30], train.images)
     assert padded.images.double().sum() == train.images.double().sum()  # the border is black
     assert held_out.digest == HELD_OUT["fashion"][0]
     assert len(held_out.images) == HELD_OUT["fashion"][1]
+    some, labels = held_out.balanced(2000), held_out.labels
+    first = [int((labels == label).nonzero()[0]) for label in range(10)]
+    assert torch.equal(some[:10], held_out.images[first])
+    assert held_out.balanced(10_000).double().sum() == held_out.images.double().sum()
+    with pytest.raises(ValueError, match="10001 images with balanced labels: there are 1000 of a label"):
+        held_out.balanced(10_001)
 
 
 def test_fashion_is_looked_for_where_it_usually_is(tmp_path, monkeypatch):
