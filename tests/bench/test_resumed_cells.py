@@ -145,6 +145,7 @@ def test_a_cell_that_is_asked_to_stop_ends_after_its_batch(grid, trained_store, 
     assert trained_store.fraction_done(cell) == pytest.approx(2 / BATCHES)
 
 
+@pytest.mark.slow
 def test_workers_end_after_their_batches_when_the_run_is_interrupted(grid, trained_store, cpu):
     """The long cell would take 200 batches of some 20 ms."""
     short = replace(grid[0], seed=42)
@@ -173,6 +174,7 @@ def evaluate_and_die(cell, wait):
     return workers._evaluate(cell, wait)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_its_batches_behind(grid, trained_store, cpu, monkeypatch):
     cell = replace(grid[0], seed=44)
     with monkeypatch.context() as patch:
