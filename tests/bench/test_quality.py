@@ -72,7 +72,15 @@ def test_the_batches_that_images_come_in_change_no_bit(meter, noisy, batch):
 
 def test_a_stream_keeps_few_images_and_waits_for_whole_chunks(digits):
     seen = []
-    stream = FeatureStream(lambda images: seen.append(len(images)) or images)
+
+    class Counter:
+        dimensions = 3
+
+        def __call__(self, images):
+            seen.append(len(images))
+            return torch.zeros(len(images), self.dimensions)
+
+    stream = FeatureStream(Counter())
     for count in (60, 0, 30, 170, 39):
         stream.add(digits[:count])
     assert seen == [100, 100]
