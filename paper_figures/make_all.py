@@ -1,7 +1,8 @@
 """Redraw every table and figure that the records allow: python paper_figures/make_all.py
 
-Says of the others what is missing and which command would make it. Modules of this folder that have GRID, TITLE and
-draw are found by themselves.
+Nothing is drawn of a grid with records only of what it would compare with the rest of it (`SHARED`). Says of the others
+what is missing and which command would make it. Modules of this folder that have GRID, TITLE and draw are found by
+themselves.
 """
 
 import importlib
@@ -15,9 +16,13 @@ import paper_figures
 from bench.calibration import resolved
 from bench.cli import CellArguments, parse, run
 from bench.grids import GPU_GRIDS, NoCellsError, get_cells
+from bench.measurements import AnyCell
+from bench.selection import Selection
 from bench.store import Store, write_json
+from bench.suites import Suite
 from paper_figures.gather import Evidence
 
+SHARED = ("smoothing", "compute")  # their cells are in other grids too, as what those are compared with
 SHOWN = 3  # missing cells that are named one by one
 
 
@@ -46,19 +51,16 @@ def main(argv: list[str] | None = None) -> int:
     selection = resolved(arguments.selection(), store, suite)
     modules = drawables()
     wanted = list(dict.fromkeys(module.GRID for module in modules)) if arguments.grid == "all" else [arguments.grid]
-    environments = []
+    environments, shared = [], {cell.key for grid in SHARED for cell in _cells(grid, suite, selection)}
     for grid in sorted(wanted, key=lambda grid: grid == "all"):  # claims last
         command = shlex.join(["python", "bench/run_grid.py", "--grid", grid, *arguments.flags()])
-        try:
-            cells = get_cells(grid, suite, selection)
-        except NoCellsError:
-            if arguments.grid != "all":
-                raise
+        cells = get_cells(grid, suite, selection) if grid == arguments.grid else _cells(grid, suite, selection)
+        if not cells:
             continue
         evidence = Evidence(suite.name, grid, cells, store, command, arguments.variant(), selection, suite)
         if evidence.environments or grid not in GPU_GRIDS or arguments.grid == grid:  # nobody has to have a GPU
             _report_absent(evidence)
-        if not evidence.environments:  # no record
+        if not evidence.environments or not _compares(evidence, shared):
             continue
         environments += [e for e in evidence.environments if e not in environments]
         for module in (m for m in modules if grid == m.GRID):
@@ -69,6 +71,22 @@ def main(argv: list[str] | None = None) -> int:
     if environments:
         write_json(store.root / arguments.variant() / "environment.json", environments)
     return 0
+
+
+def _cells(grid: str, suite: Suite, selection: Selection) -> list[AnyCell]:
+    """A grid's cells; none where the selection leaves none."""
+    try:
+        return get_cells(grid, suite, selection)
+    except NoCellsError:
+        return []
+
+
+def _compares(evidence: Evidence, shared: set[str]) -> bool:
+    """Whether there is a record of the cells that a grid has to itself, if it has any. Claims need none (`all`)."""
+    if evidence.grid == "all":
+        return True
+    own = {cell.key for cell in evidence.cells} - shared
+    return not own or not own <= evidence.absent.keys()
 
 
 def _report_absent(evidence: Evidence) -> None:

@@ -116,6 +116,18 @@ def test_grids_without_cells_for_the_models_are_passed_over(tmp_path, capsys, wr
         main(["--results", str(tmp_path), "--models", "dit", "--grid", "solvers"])
 
 
+def test_grids_are_drawn_where_there_is_something_to_compare(tmp_path, capsys, write_records):
+    """Each has the cells of the twins too: by themselves they are no table of trainings, nor a figure of solvers."""
+    write_records(tmp_path)
+    assert main(["--results", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    titles = {line.split(":")[0] for line in printed.splitlines() if not line.startswith(" ")}
+    assert {"Figure 4", "Table 1", "Table 2", "Claims"} <= titles
+    assert "unroll: 18 of 24 cells missing" in printed
+    drawn = {path.stem for path in (tmp_path / "digits").glob("*/*")}
+    assert not {"table3", "table4", "solvers", "fig6a_reuse", "fig7_prepost", "samplers", "accounts"} & drawn
+
+
 def test_without_records_nothing_is_drawn_nor_left(tmp_path, capsys, write_records):
     assert main(["--results", str(tmp_path / "none")]) == 0
     assert "140 of 140 cells missing" in capsys.readouterr().out
