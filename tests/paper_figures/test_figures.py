@@ -97,7 +97,10 @@ def test_figures_and_tables_are_drawn_and_drawn_alike_again(tmp_path, capsys, wr
     assert [path.read_bytes() for path in paths] == first
 
 
-def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path, capsys, write_records):
+def test_what_is_missing_is_named_with_the_command_that_makes_it_and_what_compares_is_drawn(
+    tmp_path, capsys, write_records
+):
+    """Each grid has the twins' cells: by themselves they are no table of trainings, nor a figure of solvers."""
     write_records(tmp_path, skip=lambda c: (c.budget, c.iterations, c.seed) == (280, 6, 0))
     assert main(["--results", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -105,7 +108,11 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path, capsy
     assert f"smoothing: 1 of 140 cells missing. Made by: {command}\n" in printed
     line = "fpdm 1+k+1, stochastic N=6 M=6, seed 0: 280 passes, 6 iterations x 35 steps, ddpm, 750 samples of seed 0"
     assert f"  quality of {line}: no record. Made by: {command} --only " in printed
-    assert "fig4_smoothing.png" in printed  # the rest is drawn
+    assert "unroll: 18 of 24 cells missing" in printed
+    titles = {line.split(":")[0] for line in printed.splitlines() if not line.startswith(" ")}
+    assert {"Figure 4", "Table 1", "Table 2", "Claims"} <= titles
+    drawn = {path.stem for path in (tmp_path / "digits").glob("*/*")}
+    assert not {"table3", "table4", "solvers", "fig6a_reuse", "fig7_prepost", "samplers", "accounts"} & drawn
 
 
 def test_grids_without_cells_for_the_models_are_passed_over(tmp_path, capsys, write_records):
@@ -114,18 +121,6 @@ def test_grids_without_cells_for_the_models_are_passed_over(tmp_path, capsys, wr
     assert "fig4_smoothing.png" in capsys.readouterr().out
     with pytest.raises(BadInputError, match="--models dit: grid solvers has no cells"):
         main(["--results", str(tmp_path), "--models", "dit", "--grid", "solvers"])
-
-
-def test_grids_are_drawn_where_there_is_something_to_compare(tmp_path, capsys, write_records):
-    """Each has the cells of the twins too: by themselves they are no table of trainings, nor a figure of solvers."""
-    write_records(tmp_path)
-    assert main(["--results", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-    titles = {line.split(":")[0] for line in printed.splitlines() if not line.startswith(" ")}
-    assert {"Figure 4", "Table 1", "Table 2", "Claims"} <= titles
-    assert "unroll: 18 of 24 cells missing" in printed
-    drawn = {path.stem for path in (tmp_path / "digits").glob("*/*")}
-    assert not {"table3", "table4", "solvers", "fig6a_reuse", "fig7_prepost", "samplers", "accounts"} & drawn
 
 
 def test_without_records_nothing_is_drawn_nor_left(tmp_path, capsys, write_records):
