@@ -17,7 +17,7 @@ from paper_figures.comparisons import twins
 from paper_figures.gather import Evidence, over_seeds
 from paper_figures.make_all import drawables, main
 
-KEPT_OF_FASHION = ("smoothing", "compute", "datasets", "reuse", "allocation", "convergence", "samples")
+KEPT_OF_FASHION = ("smoothing", "compute", "datasets", "reuse", "allocation", "convergence", "samples", "samplers")
 
 
 def test_summary_finds_the_best_schedule_and_sets_the_published_value_beside_it(tmp_path, write_records):
