@@ -12,6 +12,7 @@ from paper_figures.tables import printed, write_table
 
 GRID = "samplers"
 TITLE = "Beyond the paper: samplers"
+_FEW = "These are few: fewer steps of more iterations may suit a sampler better (Table 1 has them for DDPM and DDIM)."
 
 
 def draw(evidence: Evidence) -> list[Path]:
@@ -19,7 +20,7 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table = twins(evidence)
-    note = f"FD: Fréchet distance, lower is better. {evidence.choice} Published: ImageNet, FID-50K (Table 1)."
+    note = f"FD: Fréchet distance, lower is better. {evidence.choice} {_FEW} Published: ImageNet, FID-50K (Table 1)."
     return [*write_table(evidence, "samplers", table, _readable(table), note), *_figure(evidence, table)]
 
 
@@ -49,5 +50,5 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
     axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
     style.shared_legend(figure, axes)
     lost = " Cross: diverged." if np.isinf(measured).any() else ""
-    style.note(figure, f"{evidence.caption}. {evidence.choice}{lost}")
+    style.note(figure, f"{evidence.caption}. {evidence.choice} {_FEW}{lost}")
     return style.save(figure, evidence.path("figures", "samplers"))

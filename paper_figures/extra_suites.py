@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from paper_figures import claim_rules_cost as cost_rules
 from paper_figures.claims import CLAIMS, Claim, judge, lean
 from paper_figures.gather import FLATTERED, Evidence
 from paper_figures.intervals import Verdict
@@ -13,11 +14,12 @@ from paper_figures.tables import write_table
 
 GRID = "all"
 TITLE = "Claims by suite"
+COMPUTED = (cost_rules.parameters, cost_rules.memory, cost_rules.injections)
 _NOTE = (
     "Leans to: the verdict that the same rule would give if its estimates were exact; undecided if none. A lean is no "
     "result: noise may turn it. Agree: yes if all verdicts are decided and alike, no if two of them are opposite; else "
     "whether the suites lean alike or apart, a decided verdict counted as a lean. Suites in which a claim is not "
-    "tested are left out of that. What is computed of XL/2 (parameters, memory, injections) is the same in every suite."
+    "tested are left out of that. What is computed of XL/2 is the same in every suite."
 )
 
 
@@ -83,11 +85,17 @@ def agreement(standings: dict[str, Standing]) -> str:
     return "undecided" if Verdict.INCONCLUSIVE in leans else "lean alike"
 
 
+def _agree(claim: Claim, found: dict[str, Standing]) -> str:
+    return "computed of XL/2" if claim.rule in COMPUTED and agreement(found) == "yes" else agreement(found)
+
+
 def readable(standings: dict[Claim, dict[str, Standing]]) -> pd.DataFrame:
     """A row a claim, a column a suite, and whether they agree."""
     return pd.DataFrame(
         [
-            {"claim": claim.statement} | {name: str(one) for name, one in found.items()} | {"agree": agreement(found)}
+            {"claim": claim.statement}
+            | {name: str(one) for name, one in found.items()}
+            | {"agree": _agree(claim, found)}
             for claim, found in standings.items()
         ]
     )
@@ -98,7 +106,7 @@ def machine(standings: dict[Claim, dict[str, Standing]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"claim": claim.statement, "suite": name, "verdict": str(one.verdict), "lean": str(one.lean)}
-            | {"agree": agreement(found)}
+            | {"agree": _agree(claim, found)}
             for claim, found in standings.items()
             for name, one in found.items()
         ]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from paper_figures import style
 from paper_figures.comparisons import number, published_twins, readable_twins, twins
-from paper_figures.gather import SHARES_NOTE, Evidence, over_seeds, quality_columns
+from paper_figures.gather import Evidence, over_seeds, quality_columns
 from paper_figures.published import TABLE1_FID
 from paper_figures.tables import printed, write_table
 
@@ -39,7 +39,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
 def _tables(evidence: Evidence) -> list[Path]:
     rows, shortest = over_seeds(evidence.frame), twins(evidence)
     fd = "FD: Fréchet distance, lower is better."
-    shares = f"{SHARES_NOTE} " if "precision" in rows else ""
+    shares = f"{evidence.shares_note} " if evidence.shares_note else ""
     note = f"{evidence.choice} Published: ImageNet, FID-50K, DDPM (Table 1). {evidence.timing_caption}"
     note += f" {evidence.peak_memory}" if evidence.peak_memory else ""
     readable = pd.DataFrame(

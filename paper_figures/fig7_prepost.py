@@ -9,7 +9,7 @@ from bench.grids import PREPOST_LAYERS
 from paper_figures import style
 from paper_figures.claim_evidence import lent
 from paper_figures.comparisons import few_ticks
-from paper_figures.gather import SHARES_NOTE, Evidence, over_seeds, quality_columns
+from paper_figures.gather import Evidence, over_seeds, quality_columns
 from paper_figures.intervals import best, interval
 from paper_figures.tables import printed, write_table
 
@@ -25,9 +25,8 @@ def draw(evidence: Evidence) -> list[Path]:
         return []
     rows = over_seeds(evidence.frame)
     once = _training(evidence.frame)
-    shares = SHARES_NOTE if "precision" in rows else ""
     spread = f"{once} Their ± is of sampling alone." if once else ""
-    note = " ".join(filter(None, ("FD: Fréchet distance, lower is better.", shares, spread)))
+    note = " ".join(filter(None, ("FD: Fréchet distance, lower is better.", evidence.shares_note, spread)))
     return [*_figure(evidence), *write_table(evidence, "prepost", rows, _readable(rows), note)]
 
 

@@ -236,7 +236,20 @@ class Evidence:
     def timing_caption(self) -> str:
         """Under what the cells were timed."""
         kinds = sorted(set(self.frame.timed_on.dropna()))
-        return f"Timed on {kinds[0]}." if len(kinds) == 1 else "Timed on different machines, hence no times."
+        return (
+            f"Timed on {kinds[0]}, at different times: drift is in it."
+            if len(kinds) == 1
+            else "Timed on different machines, hence no times."
+        )
+
+    @property
+    def shares_note(self) -> str:
+        """What precision and recall are, and those of the floor; empty where no record has them."""
+        if not self.frame.precision.notna().any():
+            return ""
+        floor = self.floor
+        real = f" Of the floor's images: {floor['precision']:.3f}, {floor['recall']:.3f}." if floor else ""
+        return SHARES_NOTE + real
 
     @property
     def peak_memory(self) -> str:

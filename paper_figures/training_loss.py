@@ -47,5 +47,8 @@ def draw(evidence: Evidence) -> list[Path]:
     axis.legend()
     count = len({run.seed for run in logs})
     seeds = f"; a line a training seed, steps are those of the thick one (seed {first})" if count > 1 else ""
-    style.note(figure, f"{evidence.suite}: medians over {WINDOW} lines of the log{seeds}")
+    text = (
+        f"{evidence.suite}: medians over {WINDOW} lines of the log; FPDM's loss is at the iterations drawn in training"
+    )
+    style.note(figure, f"{text}{seeds}")
     return style.save(figure, evidence.path("figures", "training_loss"))

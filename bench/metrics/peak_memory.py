@@ -1,5 +1,6 @@
 """The most memory that a piece of work took: of the process on the host, and of tensors on a CUDA device."""
 
+import ctypes
 import resource
 import sys
 from contextlib import suppress
@@ -16,6 +17,8 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        with suppress(OSError, AttributeError, TypeError):  # glibc keeps what earlier work has freed
+            ctypes.CDLL(None).malloc_trim(0)
         with suppress(OSError):
             (_PROCESS / "clear_refs").write_text("5")  # proc(5): resets the peak of the resident set
         if device.type == "cuda":
