@@ -70,7 +70,7 @@ def in_words(found: Ratio | None, judge: bool = True) -> str:
     if math.isinf(found.estimate) or found.estimate == 0:
         return "diverged" if found.estimate else "the other diverged"
     if math.isnan(found.low):
-        return f"{found.estimate:.2f} (no interval)"
+        return f"{found.estimate:.{found.digits}f} (no interval)"
     if max(1 - found.low, found.high - 1) < EQUAL:
         word = f"within {EQUAL:.0%}"  # better or worse, if at all, by less than anybody would care for
     else:

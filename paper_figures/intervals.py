@@ -72,15 +72,15 @@ class Ratio:
         return min(self.low, self.least), max(self.high, self.most)
 
     @property
-    def _digits(self) -> int:
+    def digits(self) -> int:
         """Decimals that tell it from 1."""
         reach = abs(1 - self.estimate) if math.isnan(self.low) else max(1 - self.low, self.high - 1)
         return 4 if reach < 0.005 else 3 if reach < 0.05 else 2
 
     def __str__(self) -> str:
+        digits = self.digits
         if math.isnan(self.low):
-            return f"{self.estimate:.{self._digits}f} (one replicate)"
-        digits = self._digits
+            return f"{self.estimate:.{digits}f} (one replicate)"
         overlap = self.bounds[0] <= 1 <= self.bounds[1] and not self.low <= 1 <= self.high
         text = f"{self.low:.{digits}f} to {self.high:.{digits}f}{'; intervals overlap' if overlap else ''}"
         return f"{self.estimate:.{digits}f} ({text})"

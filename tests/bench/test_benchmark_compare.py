@@ -153,6 +153,7 @@ def test_the_suite_compares_what_it_saved_with_the_last_run(tmp_path, save, caps
     assert "Run 0002 (commit 0123456789) over run 0001" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_suite_runs_and_saves(tmp_path):
     command = [sys.executable, "-m", "bench.benchmarks", "--sizes", "tiny", "--device", "cpu"]
     command += ["--only", "fp32 and eager and (block or plain or 28)", "--results", str(tmp_path)]

@@ -67,6 +67,7 @@ def outcome(results):
     return {r["key"]: (r["status"], r["samples_digest"], r["metrics"], r["inputs"], r["cost"]) for r in records}, logs
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="follows child processes through /proc")
 def test_killed_in_training_and_in_the_grid_it_ends_with_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"

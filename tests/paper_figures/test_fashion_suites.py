@@ -81,9 +81,22 @@ def test_the_floor_is_in_the_caption_where_it_was_measured(smoothing, tmp_path, 
 
 @pytest.mark.parametrize(("floor", "drawn"), [(0.3, True), (1e-9, False)])
 def test_the_floor_is_drawn_unless_it_would_flatten_the_curves(smoothing, monkeypatch, floor, drawn):
-    smoothing = rewrite(smoothing, lambda cell: isinstance(cell, Floor), metrics={"fid": floor})
+    smoothing = rewrite(
+        smoothing, lambda cell: isinstance(cell, Floor), metrics={"fid": floor, "precision": 0.9, "recall": 0.8}
+    )
     assert ("real images (test split)" in drawn_labels(smoothing, monkeypatch)) == drawn
     assert f"floor: FD {floor:.3g} of" in smoothing.caption  # either way
+
+
+def test_precision_and_recall_stand_beside_those_of_the_floor(smoothing):
+    shares = {"precision": 0.88, "recall": 0.85}
+    smoothing = rewrite(smoothing, lambda cell: isinstance(cell, Floor), metrics={"fid": 0.1} | shares)
+    smoothing = rewrite(
+        smoothing,
+        lambda cell: not isinstance(cell, Floor) and cell.measure == "quality",
+        metrics=lambda record: record.metrics | {"precision": 0.7, "recall": 0.2},
+    )
+    assert smoothing.shares_note.endswith("higher is better. Of the floor's images: 0.880, 0.850.")
 
 
 def test_curves_keep_half_of_the_axis():

@@ -55,7 +55,7 @@ def test_where_two_suites_agree_and_where_not(folder):
     assert rows["FPDM is better at 280 block passes"] == [
         "confirmed", "inconclusive, leans to contradicted", "lean apart"
     ]  # fmt: skip
-    assert rows["Training takes 60% less memory"] == ["confirmed", "confirmed", "yes"]
+    assert rows["Training takes 60% less memory"] == ["confirmed", "confirmed", "computed of XL/2"]
     (allocation,) = (row for claim, row in rows.items() if claim.startswith("Increasing"))
     assert allocation[1:] == ["not tested", "not tested in fashion-cpu"]
     assert rows["1-step JFB fails"] == ["not tested"] * 3

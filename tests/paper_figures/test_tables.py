@@ -239,6 +239,8 @@ def test_samplers_at_each_budget(tmp_path, write_records):
         (Ratio(1.5, 1.4, 1.6), "1.50 (1.40 to 1.60), worse"),
         (Ratio(0.9, 0.8, 1.1), "0.90 (0.80 to 1.10), inconclusive"),
         (Ratio(0.9, math.nan, math.nan), "0.90 (no interval)"),
+        (Ratio(1.0104, math.nan, math.nan), "1.010 (no interval)"),
+        (Ratio(0.99984, math.nan, math.nan), "0.9998 (no interval)"),
         (Ratio(math.inf, math.inf, math.inf), "diverged"),
         (Ratio(0.0, 0.0, 0.0), "the other diverged"),
         (Ratio(math.nan, math.nan, math.nan), "both diverged"),
