@@ -51,7 +51,7 @@ CLAIMS = (
           "44.8 < 45.8 < 46.3 at 5 iterations", rules.allocation),
     Claim("Reuse helps at few iterations, negligibly at many", "Sec. 5.3, Fig. 6a", "figure", rules.reuse),
     Claim("Reuse lowers residuals past the noisiest steps", "Sec. 5.3, Fig. 6c", "figure", rules.reuse_by_timestep,
-          "the paper excepts a few of the noisiest steps: what they do is said, not judged"),
+          "was named with the exception of the noisiest steps, which the rule does not judge"),
     Claim("Reuse is most effective at less noisy steps", "Sec. 5.3, Fig. 6c", "figure", rules.reuse_at_little_noise,
           "added after the numbers were known"),
     Claim("At least one pre/post layer is always better than none", "Sec. 5.4, Fig. 7", "figure", rules.one_layer),
