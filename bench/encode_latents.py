@@ -5,11 +5,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.assets import VAE, Assets
-from bench.cli import parse, run
 from bench.data.images import check_count, check_dataset, open_images
-from bench.errors import BadInputError
-from bench.malloc import restart_with_tuned_malloc
+from bench.spec.assets import VAE, Assets
+from bench.system.allocator import restart_with_tuned_malloc
+from bench.system.command_line import parse, run
+from bench.system.errors import BadInputError
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from bench.codecs import load_autoencoder
-    from bench.data.encoding import Encoding
-    from bench.environment import pick_task_device, usable_cores
+    from bench.prepare.encoding import Encoding
+    from bench.sampling.decoding import load_autoencoder
+    from bench.system.environment import pick_task_device, usable_cores
 
     autoencoder = load_autoencoder(arguments.vae, pick_task_device(arguments.device))
     if arguments.image_size % autoencoder.downsampling:

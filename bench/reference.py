@@ -1,7 +1,7 @@
 """Reference statistics of a suite's images: python bench/reference.py --suite imagenet --data DIR
 
-    <prepared>/<suite>/reference-<identity>.safetensors   the statistics (`bench.metrics.reference_statistics`)
-    results/<suite>/reference.json                        their identity (`bench.references`)
+    <prepared>/<suite>/reference-<identity>.safetensors   the statistics (`bench.quality.reference_statistics`)
+    results/<suite>/reference.json                        their identity (`bench.store.references`)
 
 Started several times at once, the processes share the work; what was interrupted goes on at the next shard.
 """
@@ -10,11 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cli import parse, run
-from bench.data import is_latent
-from bench.errors import BadInputError
-from bench.store import Store
-from bench.suites import Suite, get_suite
+from bench.spec.datasets import is_latent
+from bench.spec.suites import Suite, get_suite
+from bench.store.records import Store
+from bench.system.command_line import parse, run
+from bench.system.errors import BadInputError
 
 PIXELS = 8  # of an image along a side of a latent's pixel: samples are decoded to as many as the centre crops have
 
@@ -66,9 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     store.check_writable()
 
     from bench.data.images import check_count, open_images
-    from bench.environment import pick_task_device, usable_cores
-    from bench.metrics.extractor import make_extractor
-    from bench.reference_shards import ReferenceRun
+    from bench.prepare.reference_shards import ReferenceRun
+    from bench.quality.extractor import make_extractor
+    from bench.system.environment import pick_task_device, usable_cores
 
     device = pick_task_device(arguments.device)
     source = open_images(suite.dataset, arguments.data)

@@ -9,19 +9,21 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bench.calibration import calibrate, check_hardware, needs_prices, resolved, summary
-from bench.cli import AssetArguments, CellArguments, ExecutionArguments, parse, run
-from bench.data import is_latent
-from bench.errors import BadInputError
-from bench.fairness import check_comparable
-from bench.grids import GPU_GRIDS, get_cells
-from bench.malloc import restart_with_tuned_malloc
-from bench.measurements import AnyCell, Floor
-from bench.plan import Places, needed_runs, plan, untrained
-from bench.references import reference_path
-from bench.selection import Selection
-from bench.store import Store, missing, utc_now
-from bench.suites import Suite
+from bench.evaluation.calibration import calibrate, check_hardware, needs_prices, resolved, summary
+from bench.evaluation.plan import Places, needed_runs, plan, untrained
+from bench.spec.arguments import AssetArguments, CellArguments, ExecutionArguments
+from bench.spec.datasets import is_latent
+from bench.spec.grids import GPU_GRIDS, get_cells
+from bench.spec.measurements import AnyCell, Floor
+from bench.spec.selection import Selection
+from bench.spec.suites import Suite
+from bench.store.records import Store, missing
+from bench.store.references import reference_path
+from bench.system.allocator import restart_with_tuned_malloc
+from bench.system.command_line import parse, run
+from bench.system.errors import BadInputError
+from bench.system.files import utc_now
+from bench.training.fairness import check_comparable
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Arguments(AssetArguments, ExecutionArguments, CellArguments):
     """
 
     grid: str = "smoothing"
-    """Which experiment: one of those in bench/grids.py, such as smoothing (the paper's Figure 4), or all."""
+    """Which experiment: one of those in bench/spec/grids.py, such as smoothing (the paper's Figure 4), or all."""
     only: tuple[str, ...] = ()
     """Keys of cells, or how they begin: evaluate these of the grid only."""
     workers: int | None = None
@@ -135,8 +137,8 @@ def _list(arguments: Arguments, cells: Sequence[AnyCell]) -> None:
 
 def _check_assets(arguments: Arguments, selection: Selection, store: Store, todo: Sequence[AnyCell]) -> None:
     """BadInputError, before the work and the queue, where a dataset, latents or reference statistics are missing."""
-    from bench.data import load_dataset, load_held_out
-    from bench.data.training import check_training_data
+    from bench.data.pixels import load_dataset, load_held_out
+    from bench.data.sources import check_training_data
 
     dataset, runs = arguments.chosen_suite().dataset, untrained(store, needed_runs(todo))
     judged = any(cell.measure == "quality" for cell in todo)
@@ -164,7 +166,7 @@ def _refuse_to_outdate(store: Store, todo: Sequence[AnyCell]) -> None:
 
 def _workers(arguments: Arguments) -> int:
     """As many as were asked for, or as suit the device."""
-    from bench.environment import default_workers, pick_device
+    from bench.system.environment import default_workers, pick_device
 
     return arguments.workers or default_workers(pick_device(arguments.device))
 
@@ -172,7 +174,7 @@ def _workers(arguments: Arguments) -> int:
 def _places(arguments: Arguments, suite: Suite) -> Places:
     """Where cells would be evaluated; those of a suite for several GPUs on GPUs in any case."""
     if arguments.executor == "local":
-        from bench.environment import pick_device
+        from bench.system.environment import pick_device
 
         return Places(_workers(arguments), suite.gpus > 1 or pick_device(arguments.device).type == "cuda")
     from slurm.resources import load_profile
@@ -183,10 +185,10 @@ def _places(arguments: Arguments, suite: Suite) -> Places:
 
 def _work(arguments: Arguments, store: Store, cells: Sequence[AnyCell]) -> int:
     """Train and evaluate what is missing; how many cells did not end as done."""
-    from bench import checkpoint
-    from bench.cells_bar import CellsBar
-    from bench.turns import train_together
-    from bench.workers import evaluate_all
+    from bench.evaluation.cells_bar import CellsBar
+    from bench.evaluation.workers import evaluate_all
+    from bench.training import checkpoint
+    from bench.training.turns import train_together
 
     device, execution = arguments.chosen()
     assets, alternate = arguments.assets(), arguments.chosen_suite().alternate

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.cells import TrainingRun
-from bench.cli import AssetArguments, ExecutionArguments, TrainingArguments, parse, run
-from bench.malloc import restart_with_tuned_malloc
-from bench.selection import Selection, training_run
-from bench.store import Store
+from bench.spec.arguments import AssetArguments, ExecutionArguments, TrainingArguments
+from bench.spec.cells import TrainingRun
+from bench.spec.selection import Selection, training_run
+from bench.store.records import Store
+from bench.system.allocator import restart_with_tuned_malloc
+from bench.system.command_line import parse, run
 
 if TYPE_CHECKING:
-    from bench.interrupts import Interrupts
+    from bench.system.signals import Interrupts
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ def main(argv: list[str] | None = None, interrupts: "Interrupts | None" = None) 
     store = Store(arguments.results, suite.name)
     store.check_writable()
 
-    from bench.ranks import joined
-    from bench.turns import train_together
+    from bench.training.ranks import joined
+    from bench.training.turns import train_together
 
     device, execution = arguments.chosen()
     with joined(device) as (ranks, device):

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.dit import DiT
-    from models.fpdm import FPDM
+    from models.networks.dit import DiT
+    from models.networks.fpdm import FPDM
 
 # name -> depth, hidden_size, num_heads (Peebles & Xie 2023, Table 1); "xs" is ours, for trying a cluster
 SIZES = {"xs": (4, 64, 4), "s": (12, 384, 6), "b": (12, 768, 12), "l": (24, 1024, 16), "xl": (28, 1152, 16)}
@@ -98,8 +98,8 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
 
 def build(config: ModelConfig) -> DiT | FPDM:
     """Make the network of a configuration, freshly initialised from torch's global generator."""
-    from models.dit import DiT
-    from models.fpdm import FPDM
+    from models.networks.dit import DiT
+    from models.networks.fpdm import FPDM
 
     return {"dit": DiT, "fpdm": FPDM}[config.kind](**config.arguments())
 

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import paper_figures
-from bench.calibration import resolved
-from bench.cli import CellArguments, parse, run
-from bench.grids import GPU_GRIDS, NoCellsError, get_cells
-from bench.measurements import AnyCell
-from bench.selection import Selection
-from bench.store import Store, write_json
-from bench.suites import Suite
-from paper_figures.gather import Evidence
+from bench.evaluation.calibration import resolved
+from bench.spec.arguments import CellArguments
+from bench.spec.grids import GPU_GRIDS, NoCellsError, get_cells
+from bench.spec.measurements import AnyCell
+from bench.spec.selection import Selection
+from bench.spec.suites import Suite
+from bench.store.records import Store
+from bench.system.command_line import parse, run
+from bench.system.files import write_json
+from paper_figures.evidence.gather import Evidence
 
 SHARED = ("smoothing", "compute")  # their cells are in other grids too, as what those are compared with
 SHOWN = 3  # missing cells that are named one by one
@@ -38,8 +40,8 @@ class Arguments(CellArguments):
 
 def drawables() -> list[ModuleType]:
     """The modules that draw something, by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(paper_figures.__path__))
-    modules = [importlib.import_module(f"paper_figures.{name}") for name in names if name != "make_all"]
+    found = pkgutil.walk_packages(paper_figures.__path__, "paper_figures.")
+    modules = [importlib.import_module(name) for name in sorted(module.name for module in found)]
     return [module for module in modules if hasattr(module, "GRID") and hasattr(module, "draw")]
 
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import BadInputError
-from bench.locks import hold
-from bench.store import write_json
+from bench.system.errors import BadInputError
+from bench.system.files import write_json
+from bench.system.locks import hold
 
 
 class NoAnswerError(BadInputError):

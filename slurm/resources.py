@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from bench.errors import BadInputError
+from bench.system.errors import BadInputError
 
 SHIPPED = Path(__file__).parent / "profiles"
 

@@ -7,7 +7,7 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-from bench.environment import SNAPSHOT, commit
+from bench.system.environment import SNAPSHOT, commit
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("models", "bench", "slurm", "paper_figures")

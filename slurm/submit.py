@@ -15,15 +15,15 @@ from typing import Any
 import submitit
 from tqdm import tqdm
 
-from bench.assets import Assets
-from bench.cells import TrainingRun
-from bench.cli import ExecutionArguments
-from bench.cli import run as run_main
-from bench.errors import BadInputError
-from bench.measurements import AnyCell
-from bench.plan import needed_runs, untrained
-from bench.store import Store, missing
-from bench.suites import Suite
+from bench.evaluation.plan import needed_runs, untrained
+from bench.spec.arguments import ExecutionArguments
+from bench.spec.assets import Assets
+from bench.spec.cells import TrainingRun
+from bench.spec.measurements import AnyCell
+from bench.spec.suites import Suite
+from bench.store.records import Store, missing
+from bench.system.command_line import run as run_main
+from bench.system.errors import BadInputError
 from slurm.jobs import Ledger, NoAnswerError
 from slurm.resources import Profile, Resources, submitit_parameters
 from slurm.snapshot import take_snapshot

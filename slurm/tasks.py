@@ -8,15 +8,16 @@ from pathlib import Path
 from submitit.helpers import DelayedSubmission
 
 import bench
-from bench.assets import Assets
-from bench.calibration import check_hardware, kept_prices
-from bench.cells import TrainingRun
-from bench.cli import ExecutionArguments
-from bench.fairness import check_comparable
-from bench.measurements import AnyCell
-from bench.plan import needed_runs
-from bench.store import Store, missing, utc_now
-from bench.suites import Suite
+from bench.evaluation.calibration import check_hardware, kept_prices
+from bench.evaluation.plan import needed_runs
+from bench.spec.arguments import ExecutionArguments
+from bench.spec.assets import Assets
+from bench.spec.cells import TrainingRun
+from bench.spec.measurements import AnyCell
+from bench.spec.suites import Suite
+from bench.store.records import Store, missing
+from bench.system.files import utc_now
+from bench.training.fairness import check_comparable
 
 
 def say_which_code() -> None:
@@ -35,8 +36,8 @@ class TrainingTask:
 
     def __call__(self) -> str:
         """The run's status."""
-        from bench.ranks import joined
-        from bench.turns import train_together
+        from bench.training.ranks import joined
+        from bench.training.turns import train_together
         from slurm.train import in_job
 
         say_which_code()
@@ -77,7 +78,7 @@ class CellsTask:
 
     def __call__(self) -> dict[str, str]:
         """Statuses by key."""
-        from bench.workers import evaluate_all, in_order
+        from bench.evaluation.workers import evaluate_all, in_order
 
         say_which_code()
         self.started, self.ended = time.monotonic(), 0
@@ -96,7 +97,7 @@ class CellsTask:
 
     def checkpoint(self) -> DelayedSubmission:
         """What is to be run again when the time is up. A cell that is given up has a record that says so."""
-        from bench.workers import lost
+        from bench.evaluation.workers import lost
 
         for child in multiprocessing.active_children():
             child.kill()

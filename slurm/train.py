@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 from submitit.helpers import TorchDistributedEnvironment
 
-from bench.cli import parse, run
-from bench.errors import BadInputError
-from bench.interrupts import Interrupts, OutOfTimeError
-from bench.malloc import restart_with_tuned_malloc
-from bench.store import Store
+from bench.store.records import Store
+from bench.system.allocator import restart_with_tuned_malloc
+from bench.system.command_line import parse, run
+from bench.system.errors import BadInputError
+from bench.system.signals import Interrupts, OutOfTimeError
 from slurm.jobs import Ledger, this_job
 
 ATTEMPTS, PAUSE_S = 6, 10.0  # to have a job requeued, while its time lasts

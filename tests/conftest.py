@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.selection import Selection, training_run
-from bench.store import Store
-from bench.suites import get_suite
+from bench.spec.selection import Selection, training_run
+from bench.spec.suites import get_suite
+from bench.store.records import Store
 
 
 @pytest.fixture(scope="session")

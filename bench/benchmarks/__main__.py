@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.benchmarks.compare import FOLDER, comparison, find_last, medians, nothing_to_compare_with, saved_runs
-from bench.cli import parse, run
-from bench.errors import BadInputError
-from bench.malloc import restart_with_tuned_malloc
+from bench.system.allocator import restart_with_tuned_malloc
+from bench.system.command_line import parse, run
+from bench.system.errors import BadInputError
 
 NOTHING_COLLECTED = 5  # pytest's exit status
 
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def _check(arguments: Arguments) -> None:
     """BadInputError for an unknown size or a device that is not there."""
     from bench.benchmarks.cases import twins_of
-    from bench.environment import pick_device
+    from bench.system.environment import pick_device
 
     device = pick_device(arguments.device)
     for size in arguments.sizes:

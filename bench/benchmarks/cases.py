@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.errors import BadInputError
-from bench.measurements import BUDGETS, Speed, accelerator_speeds, speeds
-from bench.suites import get_suite
+from bench.spec.measurements import BUDGETS, Speed, accelerator_speeds, speeds
+from bench.spec.suites import get_suite
+from bench.system.errors import BadInputError
 
 MODES = ("eager", "compiled")
 SIZES = ("digits", "xl_2", "tiny")
@@ -18,7 +18,7 @@ class Case:
 
     Attributes:
         twins: size, precision and batch size, in words.
-        part: its name among the parts of `bench.metrics.speed.Twins`.
+        part: its name among the parts of `bench.profiling.speed.Twins`.
         mode: "eager" or "compiled".
         group: what it is printed beside.
     """

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import tyro
 
 from bench.benchmarks.cases import MODES
-from bench.cli import parse, run
-from bench.errors import BadInputError
+from bench.system.command_line import parse, run
+from bench.system.errors import BadInputError
 
 FOLDER = "benchmarks"  # of the results folder
 HARDWARE = ("device", "hardware", "threads", "malloc")  # of the environment: what seconds can be compared within
@@ -159,7 +159,7 @@ def comparison(old: Run, new: Run) -> Iterator[str]:
     yield f"Worst: {'; '.join(f'{name} {changed[name]:.2f}' for name in worst)}."
     products = [f"{ratio:.2f}" for name, ratio in ratios.items() if name not in changed]
     if products:
-        yield f"A product of two matrices, which only the machine and `models/linear.py` change: {', '.join(products)}."
+        yield f"A product of two matrices, which only the machine and `networks.linear` change: {', '.join(products)}."
     for one, other in ((old, new), (new, old)):
         if alone := len(one.timings.keys() - other.timings.keys()):
             yield f"Only in run {one}: {alone} benchmarks."

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from bench.benchmarks.cases import cases, twins_of
-from bench.environment import can_compile, describe, pick_device, precisions
-from bench.measurements import Speed
-from bench.metrics.speed import Part, Twins
+from bench.profiling.speed import Part, Twins
+from bench.spec.measurements import Speed
+from bench.system.environment import can_compile, describe, pick_device, precisions
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

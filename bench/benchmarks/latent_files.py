@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.latents import FORMAT, MANIFEST, manifest_digest
-from bench.store import write_json
+from bench.system.files import write_json
 
 
 def write_latents(folder: Path, moments: Sequence[np.ndarray], labels: np.ndarray, scaling_factor: float = 0.5) -> Path:

@@ -1,6 +1,6 @@
 """Seconds of one block, one iteration, one training step and whole sampling runs, for both twins.
 
-Eager and compiled stand side by side, and beside them the same arithmetic written plainly (`bench.metrics.plain`).
+Eager and compiled stand side by side, and beside them the same arithmetic written plainly (`bench.profiling.plain`).
 """
 
 import time
@@ -10,8 +10,8 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.benchmarks.cases import Case
-from bench.clock import synchronize
-from bench.metrics.speed import Part, find_repeats
+from bench.profiling.speed import Part, find_repeats
+from bench.training.clock import synchronize
 
 ROUNDS = 10
 LONG_S, ROUNDS_OF_LONG = 0.5, 3

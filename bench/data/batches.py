@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from models.randomness import generator
+from models.diffusion.randomness import generator
 
 
 @dataclass(frozen=True)

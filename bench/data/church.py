@@ -7,7 +7,7 @@ import lmdb
 import numpy as np
 
 from bench.data.images import UnreadableImageError
-from bench.errors import BadInputError
+from bench.system.errors import BadInputError
 
 FOLDER = "church_outdoor_train_lmdb"
 

@@ -3,8 +3,8 @@
 import torch
 from sklearn.datasets import load_digits
 
-from bench.data import ImageData
-from bench.errors import BadInputError
+from bench.data.pixels import ImageData
+from bench.system.errors import BadInputError
 
 
 def load() -> ImageData:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.data import ImageData
-from bench.errors import BadInputError
+from bench.data.pixels import ImageData
+from bench.system.errors import BadInputError
 
 USUAL = (Path("data"), Path("/usr/share/datasets/fashion-mnist"))  # torchvision's, told to use data/; Debian's
 PADDING = 2  # black pixels on each side

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.images import UnreadableImageError, read_file
-from bench.errors import BadInputError
+from bench.system.errors import BadInputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.images import read_file
-from bench.errors import BadInputError
+from bench.system.errors import BadInputError
 
 _WNID = re.compile(r"n\d{8}")
 _SUFFIXES = (b".jpeg", b".jpg")

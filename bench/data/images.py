@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from bench.errors import BadInputError
+from bench.system.errors import BadInputError
 
 # Images of the training sets.
 COUNTS = {"imagenet": 1_281_167, "celebahq": 30_000, "ffhq": 70_000, "church": 126_227}

@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bench.data.batches import Batch, batch_indices, draw_conditions, positions
-from bench.errors import BadInputError
-from bench.progress import interval_s
-from models.randomness import generator
+from bench.system.errors import BadInputError
+from bench.system.progress import interval_s
+from models.diffusion.randomness import generator
 
 FORMAT = 1
 MANIFEST = "manifest.json"

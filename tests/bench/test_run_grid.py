@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.grids import get_cells
 from bench.run_grid import main
-from bench.selection import Selection
-from bench.store import Store
-from bench.suites import get_suite
-from bench.turns import train_together
+from bench.spec.grids import get_cells
+from bench.spec.selection import Selection
+from bench.spec.suites import get_suite
+from bench.store.records import Store
+from bench.training.turns import train_together
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = [

@@ -8,11 +8,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from models.objective import variational_bound
+from models.diffusion.objective import variational_bound
+from models.diffusion.sampling import UPDATES, make_schedule
+from models.diffusion.schedule import linear_schedule
+from models.diffusion.timesteps import select_timesteps
 from models.released import load_released
-from models.sampling import UPDATES, make_schedule
-from models.schedule import linear_schedule
-from models.timesteps import select_timesteps
 from models.zoo import create_model
 
 GOLDENS = Path(__file__).parent.parent / "goldens"

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from made_up import speed
 
-from bench.calibration import resolved
-from bench.grids import get_cells
-from bench.measurements import Floor, Footprint, Speed, calibration
-from bench.selection import Selection
-from bench.store import Record, Store, write_json
-from bench.suites import get_suite
-from paper_figures.gather import Evidence
+from bench.evaluation.calibration import resolved
+from bench.spec.grids import get_cells
+from bench.spec.measurements import Floor, Footprint, Speed, calibration
+from bench.spec.selection import Selection
+from bench.spec.suites import get_suite
+from bench.store.records import Record, Store
+from bench.system.files import write_json
+from paper_figures.evidence.gather import Evidence
 
 SHARES = {"precision": 0.8, "recall": 0.4}  # older records, those of digits, do not have them
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bench.cells import Cell
-from models.allocation import affordable_steps
+from bench.spec.cells import Cell
+from models.diffusion.allocation import affordable_steps
 
 SEEDS = (0, 1, 2)
 DRIFT = (1.0, 1.5, 0.8, 1.1, 2.0)  # of the rounds of a speed cell: seconds drift, ratios do not

@@ -4,7 +4,7 @@ import pytest
 import submitit
 from submitit.slurm.slurm import SlurmExecutor
 
-from bench.errors import BadInputError
+from bench.system.errors import BadInputError
 from slurm.resources import Profile, Resources, load_profile, shipped_profiles, submitit_parameters
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from bench.environment import commit
+from bench.system.environment import commit
 from slurm.snapshot import ROOT, take_snapshot
 
 
@@ -13,8 +13,8 @@ def test_tasks_run_the_code_as_it_was_and_know_its_commit(tmp_path):
     assert take_snapshot(tmp_path / "code") == copy  # the same code, the same copy
     assert [path.name for path in (tmp_path / "code").iterdir()] == [copy.name]
     script = (
-        "import json, bench, models, slurm, slurm.tasks; from bench.environment import commit\n"
-        "from bench.metrics.extractor_weights import extractor_digest\n"
+        "import json, bench, models, slurm, slurm.tasks; from bench.system.environment import commit\n"
+        "from bench.quality.extractor_weights import extractor_digest\n"
         "from slurm.resources import shipped_profiles\n"
         "print(json.dumps([bench.__file__, models.__file__, slurm.__file__, commit(), extractor_digest('digits-cnn'),"
         " shipped_profiles()]))"
@@ -33,4 +33,4 @@ def test_tasks_run_the_code_as_it_was_and_know_its_commit(tmp_path):
     assert len(digest) == 16
     assert "v100" in profiles
     assert not (copy / "tests").exists()
-    assert (ROOT / "bench" / "grids.py").read_bytes() == (copy / "bench" / "grids.py").read_bytes()
+    assert (ROOT / "bench" / "spec" / "grids.py").read_bytes() == (copy / "bench" / "grids.py").read_bytes()

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from on_cluster import make_imagenet, make_inception, make_vae, python
 
-from bench.references import Reference
+from bench.store.references import Reference
 
 pytestmark = pytest.mark.slurm
 

@@ -1,0 +1,1 @@
+"""Evaluation: one cell -> one record; worker processes, plans and progress."""

@@ -1,0 +1,1 @@
+"""Preparation of datasets: images -> latents, reference statistics, feature extractors."""

@@ -1,0 +1,51 @@
+"""By what a dataset is known again without reading it all."""
+
+from contextlib import suppress
+from hashlib import sha256
+
+import numpy as np
+
+from bench.data.images import ImageSource, UnreadableImageError, decode, read_image
+from bench.system.errors import BadInputError
+
+_IMAGES = 16
+
+
+def sample(source: ImageSource) -> dict[str, str]:
+    """SHA-256, in hex, of a few images evenly spaced, by index, but for unreadable ones, which may be put right."""
+    count, hashes = min(_IMAGES, len(source)), {}
+    for index in (i * len(source) // count for i in range(count)):
+        with suppress(UnreadableImageError):
+            encoded = read_image(source, index)
+            decode(encoded, 1)
+            hashes[str(index)] = sha256(encoded).hexdigest()
+    return hashes
+
+
+def fingerprint(source: ImageSource) -> str:
+    """SHA-256, in hex, over labels and a few images."""
+    hasher = sha256(source.labels.astype("<i8").tobytes())
+    for index, found in sample(source).items():
+        hasher.update(f"{index} {found}".encode())
+    return hasher.hexdigest()
+
+
+def check_ends(source: ImageSource, indices: np.ndarray, hashes: np.ndarray, made: str) -> None:
+    """BadInputError unless a part of a dataset that was read earlier begins and ends with the same images still.
+
+    Args:
+        source: the dataset as it is now.
+        indices: (count,) of the images that were read.
+        hashes: (count, 32) uint8, SHA-256 of each.
+        made: what was made of them, for the message.
+    """
+    for row in {0, len(indices) - 1} if len(indices) else ():
+        try:
+            encoded = read_image(source, int(indices[row]))
+        except UnreadableImageError:  # it was there when the part was made
+            continue
+        if sha256(encoded).digest() != hashes[row].tobytes():
+            raise BadInputError(
+                f"{made} was made from another image {source.name(int(indices[row]))}: name the same dataset again, or "
+                "choose another --prepared"
+            )

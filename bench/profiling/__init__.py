@@ -1,0 +1,1 @@
+"""Seconds and bytes of training and sampling, measured or computed."""

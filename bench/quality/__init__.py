@@ -1,0 +1,1 @@
+"""Quality of images: features, Frechet distance, kernel distance, precision and recall."""

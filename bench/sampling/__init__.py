@@ -1,0 +1,1 @@
+"""Sampling: a trained run and a cell -> images and what they cost."""

@@ -1,0 +1,94 @@
+"""What is done of a quality cell under way, a file each batch: interrupted or killed, it goes on after the last one.
+
+    results/<suite>/partial/<cell key>/batch-00017.safetensors
+
+Images are kept only as long as their features wait for the next batch. The folder goes when the cell is done; where
+nobody asks for the cell again, it may be deleted.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from bench.system.files import write_whole
+
+_TENSORS = ("features", "waiting", "digests", "taken")
+_NUMBERS = ("executed", "sampling_s", "decoding_s", "features_s")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch, once its images have been looked at.
+
+    Attributes:
+        features: (any, dimensions), those that it completed (see `FeatureStream`).
+        waiting: uint8 (any, channels, size, size), images whose features wait for the next batch.
+        digests: uint8 (batch, 32), the SHA-256 of each image.
+        taken: (batch,), iterations of each sample over all steps; of explicit networks (0,).
+        executed: iterations that the batch ran, over all steps.
+        sampling_s, decoding_s, features_s: seconds of sampling, of decoding, and of features.
+    """
+
+    features: Tensor
+    waiting: Tensor
+    digests: Tensor
+    taken: Tensor
+    executed: int
+    sampling_s: float
+    decoding_s: float
+    features_s: float
+
+
+class Partial:
+    """The parts of one cell.
+
+    Args:
+        folder: where they are (`Store.partial_folder`).
+        identity: what they follow from beside the cell: weights, code, machine. Parts of another are of no use.
+
+    One process at a time (`bench.evaluation.workers`).
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
+        self._folder, self._identity = folder, json.dumps(dict(identity), sort_keys=True)
+
+    def resume(self) -> list[Part]:
+        """The parts to go on from, without a gap from the first batch on. Others are deleted, damaged ones, too."""
+        parts: list[Part] = []
+        while (part := self._read(len(parts))) is not None:
+            parts.append(part)
+        usable = {self._path(index) for index in range(len(parts))}
+        for path in set(self._folder.glob("*")) - usable:
+            path.unlink(missing_ok=True)
+        return parts
+
+    def add(self, index: int, part: Part) -> None:
+        """Keep the part of a batch."""
+        tensors = {name: getattr(part, name).contiguous() for name in _TENSORS}
+        numbers = {name: getattr(part, name) for name in _NUMBERS}
+        content = save(tensors, {"identity": self._identity, "numbers": json.dumps(numbers)})
+        write_whole(self._path(index), lambda file: file.write(content))
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"batch-{index:05d}.safetensors"
+
+    def _read(self, index: int) -> Part | None:
+        try:
+            with safe_open(self._path(index), "pt") as file:
+                if file.metadata()["identity"] != self._identity:
+                    return None
+                tensors = {name: file.get_tensor(name) for name in _TENSORS}
+                return Part(**tensors, **json.loads(file.metadata()["numbers"]))
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+            return None
+
+
+def forget(folder: Path) -> None:
+    """Drop a cell's parts."""
+    shutil.rmtree(folder, ignore_errors=True)

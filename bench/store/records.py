@@ -1,0 +1,201 @@
+"""Records on disk: one JSON file each, written whole (temporary file, then rename). No torch.
+
+results/<suite>/records/<cell key>.json      kept
+results/<suite>/images/<cell key>.png        kept: samples of cells that are made to be looked at
+results/<suite>/training/<run>.{json,jsonl}  kept: what was trained (digest, seconds, steps) and its metrics log
+results/<suite>/checkpoints/<run>/           not kept by git
+results/<suite>/partial/<cell key>/          not kept by git: cells under way
+results/<suite>/{tables,figures}/            drawn from the records
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.spec.cells import Cell, TrainingRun
+from bench.spec.measurements import AnyCell
+from bench.system.errors import BadInputError
+from bench.system.files import write_json, write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STATUSES = ("done", "diverged", "oom", "timeout", "error", "skipped")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of a cell.
+
+    Attributes:
+        key: the cell's.
+        status: one of STATUSES.
+        reason: why, where the status is not `done`.
+        cell: the cell's line of `--list`, its protocol and its training run.
+        inputs: digests of checkpoint, reference statistics and extractor.
+        metrics: quality; `fid` is the Frechet distance in the extractor's features. Of a footprint, bytes.
+        cost: block passes, injections, MACs per image, as counted; `comparable` is false if they exceed the budget.
+        series: longer measurements: `residuals` by batch, step and iteration.
+        timing: seconds and rates, with the threads and workers that they were taken under.
+        samples_digest: SHA-256 of the 8-bit samples; behind "each:", SHA-256 of the digests of each sample.
+        environment: commit, versions, device.
+        finished_at: UTC, ISO 8601.
+    """
+
+    key: str
+    status: str
+    reason: str
+    cell: dict[str, Any]
+    inputs: dict[str, str]
+    metrics: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    series: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)
+    samples_digest: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+    finished_at: str = ""
+
+
+class Store:
+    """The results of one suite under a results folder. Making one writes nothing."""
+
+    def __init__(self, results: Path, suite: str) -> None:
+        self.root = Path(results) / suite
+
+    def record_path(self, cell: AnyCell) -> Path:
+        return self.root / "records" / f"{cell.key}.json"
+
+    def lock_path(self, cell: AnyCell) -> Path:
+        """Held by the process that evaluates the cell."""
+        return self.root / "locks" / f"{cell.key}.lock"
+
+    def partial_folder(self, cell: AnyCell) -> Path:
+        """What is done of the cell while it is under way (`bench.store.partial`)."""
+        return self.root / "partial" / cell.key
+
+    def fraction_done(self, cell: AnyCell) -> float:
+        """How much of a cell under way is done, 0 to 1, by the batches that are written down."""
+        if not isinstance(cell, Cell):
+            return 0.0
+        batches = -(-cell.protocol.samples // cell.protocol.batch_size)
+        return min(1.0, len(self.batches_done(cell)) / batches)
+
+    def batches_done(self, cell: AnyCell) -> set[tuple[str, int]]:
+        """Name and time, in ns, of what is written down of a cell under way; nothing if it is just being deleted."""
+        try:
+            with os.scandir(self.partial_folder(cell)) as found:
+                return {(entry.name, entry.stat().st_mtime_ns) for entry in found if entry.name.startswith("batch-")}
+        except OSError:
+            return set()
+
+    def images_path(self, cell: AnyCell) -> Path:
+        return self.root / "images" / f"{cell.key}.png"
+
+    def checkpoint_folder(self, run: TrainingRun) -> Path:
+        return self.root / "checkpoints" / run.name
+
+    def training_path(self, run: TrainingRun) -> Path:
+        return self.root / "training" / f"{run.name}.json"
+
+    def has_weights(self, run: TrainingRun) -> bool:
+        """Whether there is a checkpoint of the run here, ended or not."""
+        return any(self.checkpoint_folder(run).glob("step-*"))
+
+    def metrics_log_path(self, run: TrainingRun) -> Path:
+        return self.root / "training" / f"{run.name}.jsonl"
+
+    def read(self, cell: AnyCell) -> Record | None:
+        """The cell's record, whatever it was made from; None if there is none. BadInputError if it is damaged."""
+        path = self.record_path(cell)
+        if not path.exists():
+            return None
+        try:
+            record = Record(**json.loads(path.read_text()))
+            if record.key != cell.key or record.status not in STATUSES:
+                raise ValueError("key or status does not fit")
+        except (ValueError, TypeError) as error:
+            raise BadInputError(
+                f"record {path} is damaged ({error}): delete it to have the cell evaluated again"
+            ) from error
+        return record
+
+    def read_training(self, run: TrainingRun) -> dict[str, Any] | None:
+        """What is known of a training: digest, status, step, elapsed_s ...; None if it did not end yet."""
+        path = self.training_path(run)
+        if not path.exists():
+            return None
+        try:
+            summary = json.loads(path.read_text())
+            _ = summary["digest"], summary["status"], summary["step"], summary["elapsed_s"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInputError(
+                f"{path} is damaged ({error!r}): delete it; it is written again from the checkpoint"
+            ) from error
+        return summary
+
+    def current(self, cell: AnyCell) -> Record | None:
+        """The cell's record, if it was made from the weights that the run ended with last, and its images are there."""
+        record = self.read(cell)
+        if record is None or cell.run is None:
+            return record
+        training = self.read_training(cell.run)
+        if training is None or record.inputs.get("checkpoint") != training["digest"]:
+            return None
+        if record.status == "done" and cell.measure == "images" and not self.images_path(cell).exists():
+            return None
+        return record
+
+    def write_images(self, cell: Cell, images: "np.ndarray") -> None:
+        """Keep images, uint8 (count, channels, size, size), one below the other in one lossless PNG."""
+        from PIL import Image
+
+        count, channels, height, width = images.shape
+        column = images.transpose(0, 2, 3, 1).reshape(count * height, width, channels)
+        picture = Image.fromarray(column.squeeze(-1) if channels == 1 else column)
+        write_whole(self.images_path(cell), lambda file: picture.save(file, "png", optimize=True))
+
+    def read_images(self, cell: Cell, record: Record) -> "np.ndarray":
+        """The kept images, uint8 (count, channels, size, size). BadInputError if they are not those of the record."""
+        import numpy as np
+        from PIL import Image
+
+        path = self.images_path(cell)
+        try:
+            column = np.asarray(Image.open(path))
+            images = column.reshape(-1, column.shape[1], column.shape[1], 1 if column.ndim == 2 else column.shape[2])
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"images {path} are damaged ({error}): delete them to have them drawn again") from error
+        if sha256(images.tobytes()).hexdigest() != record.samples_digest:
+            raise BadInputError(f"images {path} are not those of their record: delete them to have them drawn again")
+        return images
+
+    def write(self, record: Record) -> Path:
+        path = self.root / "records" / f"{record.key}.json"
+        write_json(path, vars(record))
+        return path
+
+    def check_writable(self) -> None:
+        """Find out before the work whether results can be written; leaves nothing behind. BadInputError if not."""
+        existing = self.root
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        try:
+            if not existing.is_dir():
+                raise NotADirectoryError(f"{existing} is not a folder")
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except OSError as error:
+            raise BadInputError(
+                f"--results {self.root.parent}: cannot write there ({error.strerror or error}); name another folder"
+            ) from error
+
+
+def missing(store: Store, cells: Iterable[AnyCell]) -> list[AnyCell]:
+    """The cells that have no `done` record made from their current weights."""
+    return [cell for cell in cells if (record := store.current(cell)) is None or record.status != "done"]

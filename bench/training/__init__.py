@@ -1,0 +1,1 @@
+"""Training for equal seconds: trainer, training step, turns, ranks, checkpoints, log."""

@@ -1,0 +1,189 @@
+"""Checkpoints: a folder per saved step, made whole and renamed into place.
+
+    checkpoints/<run>/step-00000558/ema.safetensors    what is evaluated
+                                    state.safetensors  weights and optimizer, to go on from
+                                    meta.json          run, step, elapsed seconds, status, digests
+
+Only the newest is kept. Everything is verified against its digest when it is read; nothing is unpickled. Whoever trains
+a run holds its lock.
+"""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bench.spec.cells import TrainingRun
+from bench.system.errors import BadInputError
+from bench.system.locks import hold
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training at a step.
+
+    Attributes:
+        ema: averaged weights by parameter name, buffers included.
+        state: weights ("model.*") and optimizer ("exp_avg.*", "exp_avg_sq.*").
+        step: training steps taken.
+        elapsed_s: training clock.
+        status: "training", "done" or "diverged".
+        hardware: what it was trained on; seconds of different hardware are not added up.
+        extra: small values that the trainer goes on with.
+    """
+
+    ema: Tensors
+    state: Tensors
+    step: int
+    elapsed_s: float
+    status: str
+    hardware: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the run's lock. BadInputError if another process trains it."""
+    with hold(folder / "lock") as held:
+        if not held:
+            raise BadInputError(f"{folder.name} is being trained by another process: wait for it")
+        yield
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _write_tensors(path: Path, tensors: Tensors) -> None:
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # how it reports a full disk
+        raise OSError(errno.EIO, str(error), str(path)) from error
+    path.chmod(0o644)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def save(folder: Path, run: TrainingRun, checkpoint: Checkpoint) -> str:
+    """Write a checkpoint, drop older ones, and return the digest of its EMA weights. OSError if storage gives out."""
+    final = folder / f"step-{checkpoint.step:08d}"
+    temporary = folder / f".{final.name}"
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: the lock is ours
+    temporary.mkdir(parents=True)
+    try:
+        for name, tensors in (("ema", checkpoint.ema), ("state", checkpoint.state)):
+            _write_tensors(temporary / f"{name}.safetensors", tensors)
+        digests = {name: _digest(temporary / f"{name}.safetensors") for name in ("ema", "state")}
+        meta = {
+            "run": run.identity(),
+            "step": checkpoint.step,
+            "elapsed_s": checkpoint.elapsed_s,
+            "status": checkpoint.status,
+            "hardware": checkpoint.hardware,
+            "digests": digests,
+            "extra": checkpoint.extra,
+        }
+        (temporary / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+        if not final.exists():
+            os.replace(temporary, final)
+        elif json.loads((final / "meta.json").read_text())["digests"] == digests:
+            os.replace(temporary / "meta.json", final / "meta.json")  # no step was taken since
+        else:
+            raise RuntimeError(f"{final} holds other weights of the same step")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for path in folder.glob("step-*"):
+        if path != final:
+            shutil.rmtree(path, ignore_errors=True)
+    return digests["ema"]
+
+
+def newest(folder: Path, run: TrainingRun) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint's folder and meta.json; None if there is none.
+
+    Raises:
+        BadInputError: it is damaged or belongs to another run; names the first setting that differs.
+    """
+    if not (folders := sorted(folder.glob("step-*"))):
+        return None
+    path = folders[-1] / "meta.json"
+    try:
+        meta = json.loads(path.read_text())
+        found, expected = _flat(meta["run"]), _flat(run.identity())
+        _ = meta["step"], meta["elapsed_s"], meta["status"], meta["hardware"], meta["extra"]
+        _ = meta["digests"]["ema"], meta["digests"]["state"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"checkpoint {path} is damaged ({error}): delete {path.parent} to train again") from error
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise BadInputError(
+                f"checkpoint {path.parent} is of another run: its {name} is {found.get(name)}, expected "
+                f"{expected.get(name)}; delete it or choose another --results"
+            )
+    return folders[-1], meta
+
+
+def _flat(spec: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in spec.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return flat
+
+
+def _check(path: Path, digest: str) -> None:
+    if not path.exists() or _digest(path) != digest:
+        raise BadInputError(
+            f"checkpoint {path} is truncated or changed (digest differs): delete {path.parent} to train again"
+        )
+
+
+def _verified(path: Path, digest: str) -> Tensors:
+    _check(path, digest)
+    return load_file(path)
+
+
+def load(folder: Path, run: TrainingRun) -> tuple[Checkpoint, str] | None:
+    """The newest checkpoint, verified, and the digest of its EMA weights; None if there is none.
+
+    Raises:
+        BadInputError: as `newest`, or a file is truncated.
+    """
+    if (found := newest(folder, run)) is None:
+        return None
+    path, meta = found
+    digests = meta["digests"]
+    saved = Checkpoint(
+        ema=_verified(path / "ema.safetensors", digests["ema"]),
+        state=_verified(path / "state.safetensors", digests["state"]),
+        **{name: meta[name] for name in ("step", "elapsed_s", "status", "hardware", "extra")},
+    )
+    return saved, digests["ema"]
+
+
+def check_ema(folder: Path, run: TrainingRun) -> None:
+    """Find out, without loading them, that the EMA weights are there and whole. BadInputError as `load_ema`."""
+    if (found := newest(folder, run)) is None:
+        raise BadInputError(f"no checkpoint in {folder}: train {run.name} first")
+    _check(found[0] / "ema.safetensors", found[1]["digests"]["ema"])
+
+
+def load_ema(folder: Path, run: TrainingRun) -> tuple[Tensors, str]:
+    """The EMA weights of the newest checkpoint and their digest. BadInputError if there are none, and as `load`."""
+    if (found := newest(folder, run)) is None:
+        raise BadInputError(f"no checkpoint in {folder}: train {run.name} first")
+    path, meta = found
+    digest = meta["digests"]["ema"]
+    return _verified(path / "ema.safetensors", digest), digest

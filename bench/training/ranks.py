@@ -1,0 +1,163 @@
+"""The processes that train one network together, one GPU each: data parallelism through torch.distributed.
+
+They take equal parts of each batch and act as one: they stop at the same step, by the clock of rank 0, which alone
+writes. Started by torchrun, or by Slurm through `slurm/train.py`; alone where nothing says otherwise.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.system.environment import own_gpu
+from bench.system.errors import BadInputError, complaint
+
+PATIENCE = timedelta(hours=1)  # that ranks wait for rank 0 to verify data or write a checkpoint
+
+
+T = TypeVar("T")
+
+
+class ToldError(BadInputError):
+    """The bad input that rank 0 has met, and says."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among `world`. Every method but `share` is a collective: all ranks call it, in the same order."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, batch_size: int) -> range:
+        """Positions in a batch that are this rank's. BadInputError if it cannot be shared out equally."""
+        size, rest = divmod(batch_size, self.world)
+        if rest or not size:
+            raise BadInputError(f"{self.world} ranks cannot share a batch of {batch_size} equally: use a multiple")
+        return range(self.rank * size, (self.rank + 1) * size)
+
+    def parallel(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """The module with gradients averaged over ranks; itself if this process is alone."""
+        if self.world == 1:
+            return module
+        devices = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(
+            module, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
+        """The values of every rank, by rank; over the CPU's network, so that no stream of a GPU waits."""
+        if self.world == 1:
+            return [list(values)]
+        mine = torch.tensor(values, dtype=torch.float64)
+        gathered = [torch.empty_like(mine) for _ in range(self.world)]
+        dist.all_gather(gathered, mine)
+        return [row.tolist() for row in gathered]
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors with those of rank 0."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
+    def tell(self, value: Any) -> Any:
+        """What rank 0 gives, on every rank."""
+        if self.world == 1:
+            return value
+        told = [value]
+        dist.broadcast_object_list(told, src=0)
+        return told[0]
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        self.gather([0.0])
+
+    def first_does(self, work: Callable[[], T]) -> T | None:
+        """What work() gives on rank 0; None on the others, which wait for it. Its BadInputError is that of all."""
+        result, complaint = None, None
+        if self.first:
+            try:
+                result = work()
+            except BadInputError as error:
+                complaint = error
+        if (told := self.tell(None if complaint is None else str(complaint))) is not None:
+            raise complaint or ToldError(told)
+        return result
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join the ranks that the environment names (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), inside.
+
+    An exception other than KeyboardInterrupt, which they all have together, ends the process of a rank.
+
+    (The network goes before the group that averages its gradients: being the last to hold it, its destructor would join
+    gloo's threads while it has the interpreter's lock, which they may want in order to end.)
+
+    Args:
+        device: what was asked for; of several GPUs, a rank takes the one of its number on its node.
+
+    Raises:
+        BadInputError: they do not find each other.
+    """
+    world = _world_size()
+    if world == 1:
+        yield ALONE, device
+        return
+    backend = "gloo"
+    if device.type == "cuda":
+        backend = "cpu:gloo,cuda:nccl"
+        device = own_gpu("LOCAL_RANK")
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise BadInputError(f"{world} ranks cannot join at {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield Ranks(dist.get_rank(), world), device
+    except KeyboardInterrupt as error:  # all ranks are at the same step
+        traceback.clear_frames(error.__traceback__)
+        dist.destroy_process_group()
+        raise
+    except BaseException as error:
+        _leave(error)
+    dist.destroy_process_group()
+
+
+def _world_size() -> int:
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise BadInputError(f"WORLD_SIZE={text} in the environment: must be the number of ranks, 1 or more")
+    return int(text)
+
+
+def _leave(error: BaseException) -> NoReturn:
+    """End this process at once, so that whoever started the ranks ends the others, which may be waiting for this one.
+
+    Nothing is taken down: that would wait for them, too.
+    """
+    line = complaint(error)
+    if line is None:
+        traceback.print_exception(error)
+    elif not isinstance(error, ToldError):
+        print(line, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1 if line is None else 2)

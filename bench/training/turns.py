@@ -1,0 +1,93 @@
+"""Runs of one suite, trained each for its own budget: in turns on one machine, or one after the other."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import torch
+from tqdm import tqdm
+
+from bench.data.sources import training_source
+from bench.spec.assets import Assets
+from bench.spec.cells import TrainingRun
+from bench.store.records import Store
+from bench.system.execution import EAGER, Execution
+from bench.system.progress import interval_s
+from bench.system.signals import NONE, OUT_OF_TIME, Interrupts, OutOfTimeError
+from bench.training import checkpoint
+from bench.training.ranks import ALONE, Ranks
+from bench.training.trainer import Trainer
+
+
+def train_together(
+    runs: Sequence[TrainingRun],
+    store: Store,
+    device: torch.device,
+    execution: Execution = EAGER,
+    assets: Assets | None = None,
+    ranks: Ranks = ALONE,
+    interrupts: Interrupts | None = None,
+    alternate: bool = True,
+) -> None:
+    """Train runs of one suite, each for its own budget, in alternating slices: fair where a machine's speed drifts.
+
+    Goes on from checkpoints; writes one after every slice, and when interrupted, after the step under way.
+
+    Args:
+        runs: what to train.
+        store: where their checkpoints go.
+        device: where to train.
+        execution: how networks are run.
+        assets: where latents are, for suites that train on them.
+        ranks: processes that train together; all call this alike.
+        interrupts: requests to stop that may have come already.
+        alternate: False trains one after the other, which needs the memory of one.
+
+    Raises:
+        BadInputError: a checkpoint is unusable, of other hardware or data, or being trained by another process.
+        OutOfTimeError: SIGUSR2 came; everything is saved.
+        KeyboardInterrupt: SIGINT or SIGTERM came; everything is saved.
+    """
+    if not runs:
+        return
+    interrupts = interrupts or Interrupts()
+    folders = [store.checkpoint_folder(run) for run in runs]
+    with ExitStack() as stack:
+        ranks.first_does(lambda: [stack.enter_context(checkpoint.exclusive(folder)) for folder in folders])
+        source = stack.enter_context(training_source(runs[0], assets or Assets(), ranks))
+        for group in [runs] if alternate else [[run] for run in runs]:
+            trainers = [Trainer(run, store, device, source, execution, ranks) for run in group]
+            _take_turns([trainer for trainer in trainers if not trainer.finished], interrupts)
+
+
+def _take_turns(unfinished: Sequence[Trainer], interrupts: Interrupts) -> None:
+    if not unfinished:
+        return
+    unit = "s" if unfinished[0].run.steps is None else "step"
+    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"
+    bars = [
+        tqdm(
+            desc=f"train {t.run.description}",
+            total=t.budget,
+            unit=unit,
+            bar_format=form,
+            position=i,
+            mininterval=interval_s(),
+            disable=not t.ranks.first,
+        )
+        for i, t in enumerate(unfinished)
+    ]
+    request = NONE
+    with ExitStack() as stack:
+        for bar in bars:
+            stack.enter_context(bar)
+        stack.enter_context(interrupts.deferred())
+        for trainer in unfinished:
+            trainer.warm_up()
+        while any(not trainer.finished for trainer in unfinished) and request == NONE:
+            for trainer, bar in zip(unfinished, bars, strict=True):
+                if not trainer.finished and request == NONE:
+                    trainer.train_slice(trainer.run.recipe.slice_s, bar, interrupts)
+                    trainer.save()
+                    request = trainer.request
+    if request != NONE:
+        raise OutOfTimeError if request == OUT_OF_TIME else KeyboardInterrupt

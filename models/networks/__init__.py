@@ -1,0 +1,1 @@
+"""Networks: blocks, embedders, DiT and FPDM, and how they are compiled and checkpointed."""

@@ -1,0 +1,1 @@
+"""Figures and tables that the paper does not have."""

@@ -1,0 +1,214 @@
+"""Does Table 1 survive the real price? DiT and the best FPDM at budgets in block passes, in MACs and in seconds.
+
+The paper counts block passes and calls the injections negligible (Sec. 4.2, footnote 3). They are not: in MACs and in
+seconds FPDM affords fewer steps. Equal schedules are equal cells, so each account's are enumerated anew.
+"""
+
+import math
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
+
+from bench.spec.accounts import ACCOUNTS, Account
+from bench.spec.grids import by_account
+from paper_figures import style
+from paper_figures.claims.ledger import EQUAL_COMPUTE, judge
+from paper_figures.claims.rules import COMPARABLE, TABLE1, at_budget, comparable
+from paper_figures.evidence.comparisons import SAMPLERS, number, twins
+from paper_figures.evidence.gather import Evidence, plus_minus
+from paper_figures.evidence.intervals import Verdict
+from paper_figures.evidence.pairing import UntestedError
+from paper_figures.tables.writing import printed, write_table
+
+GRID = "accounts"
+TITLE = "Table 1 in block passes, MACs and seconds"
+HOLDS = {
+    Verdict.CONFIRMED: "yes",
+    Verdict.CONTRADICTED: "no",
+    Verdict.INCONCLUSIVE: "undecided",
+    Verdict.UNTESTED: "not tested",
+}
+CURRENCIES = {  # account -> heading, factor and format of what is spent on one image
+    "blocks": ("passes / image", 1, ".0f"),
+    "macs": ("MMACs / image", 1e-6, ".0f"),
+    "seconds": ("ms / image", 1e3, ".3g"),
+}
+LOOKS = {  # account -> color and marker
+    name: (style.SERIES[i], style.MARKERS[i + 1]) for i, name in enumerate(ACCOUNTS)
+}
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write tables/accounts{,_claims}.{csv,md,tex} and figures/accounts.{png,pdf}."""
+    if evidence.frame.empty:
+        return []
+    table, found = summary(evidence), verdicts(evidence)
+    return [
+        *write_table(
+            evidence, "accounts", table, _readable(table), f"{_note(evidence)} {evidence.choice} {_holds(evidence)}"
+        ),
+        *write_table(evidence, "accounts_claims", found, found, _note(evidence)),
+        *_figure(evidence, table),
+    ]
+
+
+def _holds(evidence: Evidence) -> str:
+    whose = "that most replicates choose" if len(evidence.replicates) > 1 else "that is chosen"
+    return (
+        f"FD: Fréchet distance, lower is better. Spent: by DiT; by FPDM at the schedule {whose}. "
+        f"Table 1 has FPDM better at 140 and 280, and comparable, within a factor of {COMPARABLE}, at 560."
+    )
+
+
+def table_text(evidence: Evidence) -> str:
+    """The tables to print at the end of a run."""
+    return f"{printed(evidence, _readable(summary(evidence)))}\n\n{printed(evidence, verdicts(evidence))}"
+
+
+def arms(evidence: Evidence) -> dict[str, Evidence]:
+    """The evidence of each account that there are cells of, by its name."""
+    cells = by_account(evidence.twins, evidence.selection)
+    return {
+        name: replace(evidence, cells=some, selection=replace(evidence.selection, account=name))
+        for name, some in cells.items()
+    }
+
+
+def summary(evidence: Evidence) -> pd.DataFrame:
+    """A row an account, budget and sampler: `comparisons.twins`, what either side spends, and Table 1's claim."""
+    rows: list[dict[str, Any]] = []
+    for name, arm in arms(evidence).items():
+        for line in twins(arm).to_dict("records"):
+            row = {"account": name} | {str(column): value for column, value in line.items()}
+            rows.append(row | _spent(arm, row) | _claim(arm, row["budget"], row["sampler"]))
+    return pd.DataFrame(rows)
+
+
+def _spent(evidence: Evidence, row: dict[str, Any]) -> dict[str, float]:
+    """What DiT and the chosen FPDM spend on one image, in every currency: `dit_macs`, `fpdm_seconds`, ..."""
+    suite, prices = evidence.twins, evidence.selection.prices
+    chosen = {"dit": (row["budget"] // suite.dit.depth, 0), "fpdm": (row["steps"], row["iterations"])}
+    spent = {}
+    for model, name in product(chosen, CURRENCIES):
+        steps, iterations = chosen[model]
+        known = not math.isnan(steps) and (name != "seconds" or prices is not None)
+        images = prices.batch_size if name == "seconds" and prices is not None else 1
+        price = Account(name, prices).step_price(suite.model(model), int(iterations)) if known else math.nan
+        spent[f"{model}_{name}"] = steps * price / images
+    return spent
+
+
+def _claim(evidence: Evidence, budget: int, sampler: str) -> dict[str, str]:
+    """What Table 1 says at this budget and whether it holds here, with one sampler."""
+    if (rule := TABLE1.get(budget)) is None:
+        return {"claim": "", "holds": ""}
+    try:
+        verdict = at_budget(evidence, budget, rule, (sampler,)).verdict
+    except UntestedError:
+        verdict = Verdict.UNTESTED
+    return {"claim": "comparable" if rule is comparable else "FPDM better", "holds": HOLDS[verdict]}
+
+
+def verdicts(evidence: Evidence) -> pd.DataFrame:
+    """A row a claim of Table 1, judged as in the ledger, both samplers together; a column an account."""
+    found = arms(evidence)
+    rows = [
+        {"claim": claim.statement}
+        | {f"in {ACCOUNTS[name]}": str(judge(claim, arm).verdict) for name, arm in found.items()}
+        for claim in EQUAL_COMPUTE
+    ]
+    return pd.DataFrame(rows)
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    columns: dict[str, Any] = {
+        "equal in": table.account.map(ACCOUNTS),
+        "DiT passes": table.budget,
+        "sampler": table.sampler.map(SAMPLERS),
+        "DiT FD": plus_minus(table.dit_fd, table.dit_half),
+        "best FPDM FD": plus_minus(table.fpdm_fd, table.fpdm_half),
+        "iterations x steps": table.schedule,
+    }
+    for name, (heading, scale, form) in CURRENCIES.items():
+        dit, fpdm = (number(table[f"{model}_{name}"] * scale, form) for model in ("dit", "fpdm"))
+        if any(dit):
+            columns[f"{heading} (DiT, FPDM)"] = [f"{a}, {b}" if b else a for a, b in zip(dit, fpdm, strict=True)]
+    columns |= {"best FPDM / DiT": table.ratio_text, "verdict": table.verdict}
+    return pd.DataFrame(columns | {"Table 1": table.claim, "holds": table.holds})
+
+
+def _note(evidence: Evidence) -> str:
+    """How budgets are made equal."""
+    text = "Budgets are what DiT spends on so many block passes; FPDM may spend as many blocks, MACs or seconds."
+    prices = evidence.selection.prices
+    if prices is None:
+        return f"{text} Seconds are not calibrated here."
+    return f"{text} Seconds as calibrated on {prices.hardware}, at batch {prices.batch_size}."
+
+
+def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
+    """The ratio at each budget in each account, a panel a sampler; shaded is what Table 1 says."""
+    drawn = table[np.isfinite(table.ratio) & (table.ratio > 0)]
+    if drawn.empty:
+        return []
+    samplers, budgets = list(dict.fromkeys(table.sampler)), sorted(set(table.budget))
+    figure, axes = style.panels(len(samplers), height_in=2.9)
+    ends = drawn[["ratio", "ratio_low", "ratio_high", "published_ratio"]].to_numpy(float)
+    low, high = min(np.nanmin(ends), 1 / COMPARABLE) / 1.1, max(np.nanmax(ends), COMPARABLE) * 1.1
+    for axis, sampler in zip(axes, samplers, strict=True):
+        rows = drawn[drawn.sampler == sampler]
+        _backdrop(axis, rows, budgets, low)
+        _points(axis, rows, budgets)
+        axis.set_title(SAMPLERS[sampler])
+        axis.set_xlabel("budget: block passes of DiT")
+        axis.set_ylim(low, high)
+    axes[0].set_ylabel("FD of best FPDM / DiT")
+    style.shared_legend(figure, axes, columns=5)
+    lost = " Not drawn: diverged." if len(drawn) < table.ratio.notna().sum() else ""
+    several = "the intervals, the two sides' own included, do not tell"
+    unknown = several if len(evidence.replicates) > 1 else "one replicate does not tell"
+    meaning = f"Below 1 FPDM is better. Filled: what Table 1 says holds; open: it does not, or {unknown}."
+    style.note(figure, f"{evidence.caption}. {meaning} {_note(evidence)} {evidence.choice}{lost}")
+    return style.save(figure, evidence.path("figures", "accounts"))
+
+
+def _backdrop(axis: Axes, rows: pd.DataFrame, budgets: list[int], low: float) -> None:
+    """The axes; what Table 1 says of each budget, shaded, and the published ratio."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(range(len(budgets)), [str(budget) for budget in budgets])
+    axis.set_xlim(-0.5, len(budgets) - 0.5)
+    axis.grid(axis="x", visible=False)
+    said = [(place, TABLE1[budget]) for place, budget in enumerate(budgets) if budget in TABLE1]
+    for i, (place, rule) in enumerate(said):
+        bottom, top = (1 / COMPARABLE, COMPARABLE) if rule is comparable else (low, 1)
+        label = "what Table 1 says" if i == 0 else ""
+        axis.bar(place, top - bottom, 0.86, bottom, color="#dfe7ec", linewidth=0, zorder=0, label=label)
+    axis.axhline(1, color="#444444", linewidth=0.8, zorder=2)
+    known = rows.dropna(subset="published_ratio").drop_duplicates("budget")
+    at = [budgets.index(budget) - 0.3 for budget in known.budget]
+    label = "published" if len(known) else ""
+    axis.plot(at, known.published_ratio, "_", color="#444444", markersize=9, markeredgewidth=1.5, label=label)
+
+
+def _points(axis: Axes, rows: pd.DataFrame, budgets: list[int]) -> None:
+    """The measured ratios with their intervals, side by side."""
+    for i, (name, (color, marker)) in enumerate(LOOKS.items()):
+        some = rows[rows.account == name]
+        at = np.array([budgets.index(budget) for budget in some.budget]) + 0.2 * (i - 0.5)
+        axis.vlines(at, some.ratio_low, some.ratio_high, color=color, linewidth=1)
+        for end in (some.ratio_low, some.ratio_high):
+            axis.plot(at, end, "_", color=color, markersize=4)
+        for holds, face in ((True, color), (False, "white")):
+            chosen = (some.holds == "yes").to_numpy() == holds
+            axis.plot(at[chosen], some.ratio[chosen], marker, color=color, markerfacecolor=face, markersize=5)
+        if len(some):
+            axis.plot([], [], marker, color=color, markersize=5, label=f"equal {ACCOUNTS[name]}")

@@ -1,0 +1,178 @@
+"""Memory of training and sampling at XL/2, batch 64: what it consists of, by precision, checkpointing and m."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.spec.measurements import Footprint
+from paper_figures import style
+from paper_figures.evidence.comparisons import number
+from paper_figures.evidence.gather import Evidence
+from paper_figures.published import TABLE1_TRAINING_MEMORY_GB
+from paper_figures.tables.writing import printed, write_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GRID = "memory"
+TITLE = "Memory of training and sampling"
+GIB = 2**30
+PARTS = {
+    "parameters": "parameters_bytes",
+    "EMA": "ema_bytes",
+    "optimizer": "optimizer_bytes",
+    "gradients": "peak_gradients_bytes",
+    "activations": "activations_bytes",
+}
+COLORS = dict(zip(PARTS, (style.SERIES[i] for i in (2, 3, 1, 5, 4)), strict=True))
+MODES = {False: "nothing recomputed", True: "blocks and iterations recomputed"}
+_NOTE = (
+    "XL/2 twins, batch 64. Peak bytes that the tensors of a training step, or of sampling with reuse, ask for, by what "
+    "is alive at the peak: gradients that are there by then (once all are, they take as much as the parameters); under "
+    "activations all the rest, low-precision copies of weights included. m: FPDM's iterations with gradient; mean over "
+    "m: of stochastic JFB's draws, while a run has to hold the largest. Checkpointing recomputes each explicit block "
+    "and each iteration in backward. bf16 takes what fp16 takes. Less than DiT: under the same settings. Published "
+    "(Table 1): without precision, checkpointing, m, or whether a GB is of 10 to the 9 or 2 to the 30 bytes."
+)
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write tables/memory.{csv,md,tex} and figures/memory.{png,pdf}."""
+    table = summary(evidence)
+    if table.empty:
+        return []
+    note = f"{_NOTE} {checked(evidence, table)}"
+    written = write_table(evidence, "memory", table, _readable(table), note, caption="")
+    return [*written, *_figure(evidence, table)]
+
+
+def table_text(evidence: Evidence) -> str:
+    """The table to print at the end of a run."""
+    table = summary(evidence)
+    return printed(evidence, _readable(table)) if len(table) else ""
+
+
+def summary(evidence: Evidence) -> pd.DataFrame:
+    """A row a footprint: what it is of, bytes by part and at the peak, what FPDM saves, and what a GPU measured."""
+    rows: list[dict[str, Any]] = []
+    for cell, record in evidence.records("footprint"):
+        assert isinstance(cell, Footprint)
+        names = ("phase", "precision", "grad_checkpointing", "model", "unroll", "n", "m")
+        rows.append({name: getattr(cell, name) for name in names} | record.metrics)
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows)
+    if "measured_peak_bytes" not in table:
+        table["measured_peak_bytes"] = float("nan")
+    settings = ["phase", "precision", "grad_checkpointing"]
+    dit = table[table.model == "dit"].set_index(settings).peak_bytes.rename("dit_peak_bytes")
+    table = table.join(dit, on=settings)
+    table["saved_percent"] = (100 * (1 - table.peak_bytes / table.dit_peak_bytes)).where(table.model == "fpdm")
+    table["computed_over_measured"] = table.peak_bytes / table.measured_peak_bytes
+    order = table.phase.eq("sampling"), table.precision, table.grad_checkpointing
+    places = pd.concat(order, axis=1).apply(tuple, axis=1)
+    return table.iloc[places.argsort(kind="stable")].drop(columns="dit_peak_bytes").reset_index(drop=True)
+
+
+def checked(evidence: Evidence, table: pd.DataFrame) -> str:
+    """Whether a GPU has confirmed what is computed, as a sentence."""
+    apart = (table.computed_over_measured.dropna() - 1).abs()
+    if apart.empty:
+        return "Computed, not checked against a GPU."
+    found = evidence.records("footprint")
+    devices = {record.environment["hardware"] for _, record in found if "measured_peak_bytes" in record.metrics}
+    return (
+        f"Computed; on {', '.join(sorted(devices))} {len(apart)} of {len(table)} were measured too "
+        f"(torch.cuda.max_memory_allocated), at most {100 * apart.max():.1f}% apart."
+    )
+
+
+def _published(table: pd.DataFrame) -> pd.Series:
+    """The paper's GB beside the cells of Table 1: fp16, nothing recomputed, m = 12; NaN elsewhere."""
+    asked = (table.phase == "training") & (table.precision == "fp16") & ~table.grad_checkpointing
+    asked &= (table.unroll == "multi-step") & ((table.m == 12) | (table.model == "dit"))
+    return table.model.map(TABLE1_TRAINING_MEMORY_GB).where(asked)
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    names = []
+    for row in table.itertuples():
+        m = f"mean over m = 1 to {row.m}" if row.unroll == "stochastic" else f"m = {row.m}"
+        training = row.model == "fpdm" and row.phase == "training"
+        names.append(style.LABELS[str(row.model)] + (f", {m}" if training else ""))
+    return names
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    modes = table.grad_checkpointing.map({False: "off", True: "on"}).where(table.phase == "training", "")
+    columns: dict[str, Any] = {
+        "phase": table.phase,
+        "precision": table.precision,
+        "checkpointing": modes,
+        "model": _names(table),
+    }
+    columns |= {f"{part} (GiB)": number(table[name] / GIB, ".2f") for part, name in PARTS.items()}
+    columns["peak (GiB)"] = number(table.peak_bytes / GIB, ".2f")
+    columns["less than DiT"] = [text and f"{text}%" for text in number(table.saved_percent, ".1f")]
+    columns["published (GB)"] = number(_published(table), ".1f")
+    if table.measured_peak_bytes.notna().any():
+        columns["measured (GiB)"] = number(table.measured_peak_bytes / GIB, ".2f")
+        columns["computed / measured"] = number(table.computed_over_measured, ".3f")
+    return pd.DataFrame(columns)
+
+
+def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
+    import matplotlib.pyplot as plt
+
+    training = table[table.phase == "training"]
+    if training.empty:
+        return []
+    names = [name.partition(" = 1 to ")[0] for name in _names(training)]
+    rows = training.assign(name=names, published=_published(training), ratio=1 - training.saved_percent / 100)
+    names, precisions = list(dict.fromkeys(names)), sorted(set(rows.precision))
+    modes = sorted(set(rows.grad_checkpointing))
+    size = (style.PAGE_WIDTH_IN, 2 + 0.13 * len(names) * len(precisions))
+    figure, axes = plt.subplots(
+        len(precisions), len(modes), figsize=size, sharex="col", sharey=True, layout="constrained", squeeze=False
+    )
+    for line, precision in zip(axes, precisions, strict=True):
+        for axis, mode in zip(line, modes, strict=True):
+            _bars(axis, rows[(rows.precision == precision) & (rows.grad_checkpointing == mode)], names)
+            axis.set_title(f"{precision}, {MODES[mode]}")
+    for axis, mode in zip(axes[-1], modes, strict=True):
+        axis.set_xlabel("GiB at the peak of a training step")
+        axis.set_xlim(0, 1.12 * rows[rows.grad_checkpointing == mode].peak_bytes.max() / GIB)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    style.note(
+        figure,
+        "XL/2 twins, batch 64. In brackets: of DiT's peak under the same settings. m: FPDM's iterations with gradient; "
+        "mean over m: of stochastic JFB's draws, 1 to 12. Gradients: those that are there at the peak. Published: as "
+        "GiB, under settings that the paper does not give. Left and right have scales of their own. "
+        f"{checked(evidence, table)}",
+    )
+    return style.save(figure, evidence.path("figures", "memory"))
+
+
+def _bars(axis: "Axes", rows: pd.DataFrame, names: list[str]) -> None:
+    """Stacked bars, the peak in figures at their ends; published and measured peaks as marks."""
+    places = [names.index(name) for name in rows.name]
+    start = pd.Series(0.0, index=rows.index)
+    for part, name in PARTS.items():
+        axis.barh(places, rows[name] / GIB, left=start, height=0.7, color=COLORS[part], label=part)
+        start += rows[name] / GIB
+    for place, peak, ratio in zip(places, rows.peak_bytes / GIB, rows.ratio, strict=True):
+        text = f"{peak:.1f}" + (f" ({ratio:.0%})" if ratio == ratio else "")
+        axis.annotate(text, (peak, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
+    marks: dict[str, tuple[pd.Series, dict[str, Any]]] = {
+        "published": (rows.published, {"marker": "D", "markersize": 4, "markerfacecolor": "white"}),
+        "measured": (rows.measured_peak_bytes / GIB, {"marker": "|", "markersize": 11, "markeredgewidth": 1.5}),
+    }
+    for label, (values, look) in marks.items():
+        if values.notna().any():
+            axis.plot(values, places, linestyle="none", markeredgecolor="black", zorder=3, label=label, **look)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.45, -0.55)
+    axis.set_axisbelow(True)
+    axis.grid(visible=False, axis="y")

@@ -1,0 +1,196 @@
+"""Speed of the twins: an iteration beside a block, a sampling run beside its parts, and beside the device's own rate.
+
+With a suffix the same is drawn of other cells (`extra_accelerator`).
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator
+
+from paper_figures import style
+from paper_figures.evidence.comparisons import number
+from paper_figures.evidence.gather import Evidence
+from paper_figures.evidence.speed_ratios import CELL, conditions, label, ratios, runs
+from paper_figures.tables.writing import printed, write_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GRID = "throughput"
+TITLE = "Speed"
+SLOT = 0.13  # octaves of budget between two points side by side
+_OF = {"size": "size", "precision": "precision", "batch_size": "batch"}  # a cell's columns -> headings
+_RATIOS = (
+    "Medians over rounds, each of which times every part once (least to largest); ratios are taken round by round. A "
+    "block is with its modulation, as a DiT pays it, a bare block without. The parts of a sampling run are its blocks, "
+    "bindings (once a step) and iterations; of all runs the one farthest above its parts is shown. Plain modules: the "
+    "same arithmetic as a sequence of timm's. FPDM's training step is the mean over the draws of stochastic JFB."
+)
+_RUNS = (
+    "Seconds of a batch: medians over rounds (least to largest). MACs by formula, for one image. Floor: images/s of a "
+    "device that does nothing but multiply, at its best rate of a large matrix product in the same precision. Parts: "
+    "the run's blocks, bindings and iterations, timed by themselves."
+)
+
+
+def draw(evidence: Evidence, suffix: str = "") -> list[Path]:
+    """Write tables/{speed,throughput}<suffix>.{csv,md,tex} and figures/throughput<suffix>.{png,pdf}."""
+    written = []
+    found, table = ratios(evidence), runs(evidence)
+    for name, some, text, meaning in (
+        ("speed", found, _readable_ratios, _RATIOS),
+        ("throughput", table, _readable_runs, _RUNS),
+    ):
+        if len(some):
+            note = " ".join([meaning, *_compilation(some), f"{conditions(evidence)}."])
+            written += write_table(evidence, f"{name}{suffix}", some, text(some), note, caption="")
+    return written + (_figure(evidence, table, f"throughput{suffix}") if len(table) else [])
+
+
+def table_text(evidence: Evidence) -> str:
+    """The tables to print at the end of a run."""
+    found = (_readable_ratios(ratios(evidence)), _readable_runs(runs(evidence)))
+    return "\n\n".join(printed(evidence, table) for table in found if len(table))
+
+
+def looks(iterations: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Colour and marker of DiT (0 iterations) and of FPDM by its iterations."""
+    colors = [color for color in style.SERIES if color != style.COLORS["dit"]]
+    marks = [mark for mark in style.MARKERS if mark != "s"]
+    found = {0: {"color": style.COLORS["dit"], "marker": "s"}}
+    for i, k in enumerate(sorted({*iterations} - {0})):
+        found[k] = {"color": colors[i % len(colors)], "marker": marks[i % len(marks)]}
+    return found
+
+
+def name_of(iterations: int) -> str:
+    """What is written of DiT (0 iterations) and of FPDM."""
+    return f"{style.LABELS['fpdm']}, k = {iterations}" if iterations else style.LABELS["dit"]
+
+
+def significant(values: Iterable[float]) -> list[str]:
+    """Numbers with three significant digits, without exponents or trailing points; empty where there is none."""
+
+    def digits(value: float) -> int:
+        return max(0, 2 - math.floor(math.log10(value))) if value else 0
+
+    return ["" if math.isnan(value) else f"{value:.{digits(value)}f}" for value in values]
+
+
+def between(
+    table: pd.DataFrame, prefix: str, written: Callable[[Iterable[float]], list[str]] = significant
+) -> list[str]:
+    """Cells of a table for people: `1.27 (1.25 to 1.31)`, the median with the least and the largest."""
+    columns = (written(table[f"{prefix}{name}"]) for name in ("median", "low", "high"))
+    return [f"{median} ({low} to {high})" for median, low, high in zip(*columns, strict=True)]
+
+
+def _headings(table: pd.DataFrame) -> dict[str, Any]:
+    """The columns that tell cells apart; of precision and batch, only where there are several."""
+    kept = [name for name in CELL if name == "size" or table[name].nunique() > 1]
+    return {_OF[name]: table[name] for name in kept}
+
+
+def _readable_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    if table.empty:
+        return table
+    within = [
+        ""
+        if pd.isna(row["aim"])
+        else f"{'yes' if row['median'] <= row['aim'] else 'no'}, {row['rounds_within']:.0f} of {row['rounds']}"
+        for row in table.to_dict("records")
+    ]
+    columns = {
+        "ratio": [f"{name} ({run})" if run else name for name, run in zip(table.ratio, table.run, strict=True)],
+        "measured": between(table, "", lambda values: number(values, ".3f")),
+        "aim: at most": number(table.aim, ".2f"),
+        "reached, in rounds": within,
+        "by MACs": number(table.macs_ratio, ".3f"),
+    }
+    return pd.DataFrame(_headings(table) | columns)
+
+
+def _readable_runs(table: pd.DataFrame) -> pd.DataFrame:
+    if table.empty:
+        return table
+    columns = {
+        "model": table.model.map(style.LABELS),
+        "k": [str(k or "") for k in table.iterations],
+        "budget (passes)": table.budget,
+        "steps": table.steps,
+        "injections": table.injections,
+        "s / batch": between(table, "seconds_"),
+        "images / s": significant(table.images_per_s),
+        "GMACs / image": significant(table.macs / 1e9),
+        "floor, images / s": significant(table.floor_images_per_s),
+        "of floor": [text and f"{text}%" for text in number(100 * table.of_floor, ".1f")],
+        "run / parts": number(table.excess_median, ".3f"),
+    }
+    return pd.DataFrame(_headings(table) | columns)
+
+
+def _compilation(table: pd.DataFrame) -> list[str]:
+    """How long compilers took, as a sentence; none where nothing was compiled."""
+    if "compile_s" not in table or table.compile_s.isna().all():
+        return []
+    cells = table.dropna(subset="compile_s").drop_duplicates(CELL).to_dict("records")
+    times = (f"{cell['compile_s']:.0f} s ({label(*(cell[name] for name in CELL))})" for cell in cells)
+    return [f"First calls of all parts, compilation included, took {', '.join(times)}."]
+
+
+def _figure(evidence: Evidence, table: pd.DataFrame, name: str) -> list[Path]:
+    """Images/s against budget, a panel a cell; dashed, the floors."""
+    import matplotlib.pyplot as plt
+
+    cells = [cell for _, cell in table.groupby(CELL, sort=False)]
+    known = looks(table.iterations)
+    figure, axes = plt.subplots(
+        1,
+        len(cells),
+        figsize=(style.PAGE_WIDTH_IN if len(cells) > 1 else style.COLUMN_WIDTH_IN, 3.4),
+        sharey=table["size"].nunique() == 1,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis, rows in zip(axes[0], cells, strict=True):
+        _panel(axis, rows, known)
+        axis.set_title(label(*rows.iloc[0][CELL]))
+        axis.set_xlabel("budget: block passes")
+    axes[0, 0].set_ylabel("images / s")
+    style.shared_legend(figure, list(axes[0]), columns=4)
+    style.note(
+        figure,
+        "Points: medians over rounds, bars from the least to the largest; side by side at one budget. Floor, of "
+        "time and hence above: a device that does nothing but multiply, at its best rate of a large product. "
+        f"{conditions(evidence)}.",
+    )
+    return style.save(figure, evidence.path("figures", name))
+
+
+def _panel(axis: "Axes", rows: pd.DataFrame, known: dict[int, dict[str, Any]]) -> None:
+    """The runs of one cell, those of a budget side by side, each below its floor."""
+    ks = sorted(set(rows.iterations))
+    for place, k in enumerate(ks):
+        some, look = rows[rows.iterations == k], known[k]
+        x = some.budget * 2 ** (SLOT * (place - (len(ks) - 1) / 2))
+        ends = some.batch_size / some.seconds_high, some.batch_size / some.seconds_low
+        bars = [some.images_per_s - ends[0], ends[1] - some.images_per_s]
+        axis.errorbar(x, some.images_per_s, yerr=bars, linestyle="none", elinewidth=0.8, label=name_of(k), **look)
+        half = 2 ** (0.4 * SLOT)
+        axis.hlines(some.floor_images_per_s, x / half, x * half, color=look["color"], linewidth=1.2)
+    if rows.floor_images_per_s.notna().any():
+        axis.plot([], [], "_", color="#444444", markersize=7, markeredgewidth=1.2, label="floor")
+    budgets = sorted(set(rows.budget))
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xticks(budgets, [str(budget) for budget in budgets])
+    axis.set_xlim(budgets[0] / 1.45, budgets[-1] * 1.45)
+    axis.grid(visible=False, axis="x")
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,113 @@
+"""Do the suites agree? Each claim's verdict in every suite with results in the same folder (claims.py has its own)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from paper_figures.claims import cost_rules
+from paper_figures.claims.ledger import CLAIMS, Claim, judge, lean
+from paper_figures.evidence.gather import FLATTERED, Evidence
+from paper_figures.evidence.intervals import Verdict
+from paper_figures.evidence.other_suites import with_results
+from paper_figures.tables.writing import write_table
+
+GRID = "all"
+TITLE = "Claims by suite"
+COMPUTED = (cost_rules.parameters, cost_rules.memory, cost_rules.injections)
+_NOTE = (
+    "Leans to: the verdict that the same rule would give if its estimates were exact; undecided if none. A lean is no "
+    "result: noise may turn it. Agree: yes if all verdicts are decided and alike, no if two of them are opposite; else "
+    "whether the suites lean alike or apart, a decided verdict counted as a lean. Suites in which a claim is not "
+    "tested are left out of that. What is computed of XL/2 is the same in every suite."
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a claim stands in one suite: its verdict and which way that leans; a decided verdict leans to itself."""
+
+    verdict: Verdict
+    lean: Verdict
+
+    def __str__(self) -> str:
+        if self.verdict is not Verdict.INCONCLUSIVE:
+            return str(self.verdict)
+        leaning = "undecided" if self.lean is Verdict.INCONCLUSIVE else f"leans to {self.lean}"
+        return f"{self.verdict}, {leaning}"
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write tables/suites.{csv,md,tex}, of the suites' default cells; nothing if only one has results of quality."""
+    if evidence.variant or evidence.accounted.frame.empty:
+        return []
+    found = with_results(evidence, GRID)
+    if len(found) < 2:
+        return []
+    standings = {claim: {one.suite: standing(claim, one) for one in found} for claim in CLAIMS}
+    sentences = [_NOTE, *(f"{other.caption}. {other.missing}".rstrip() for other in found[1:])]
+    if single := [one.suite for one in found if len(one.replicates) == 1]:
+        sentences.append(
+            f"In {' and '.join(single)}, FPDM's schedule is chosen {FLATTERED}: its leans are flattered too."
+        )
+    return write_table(found[0], "suites", machine(standings), readable(standings), " ".join(sentences))
+
+
+def standing(claim: Claim, evidence: Evidence) -> Standing:
+    """A claim's verdict, and the lean of an inconclusive one."""
+    verdict = judge(claim, evidence).verdict
+    return Standing(verdict, lean(claim, evidence) if verdict is Verdict.INCONCLUSIVE else verdict)
+
+
+def agreement(standings: dict[str, Standing]) -> str:
+    """Whether the suites that tested a claim agree on it.
+
+    Args:
+        standings: of the claim, by suite.
+
+    Returns:
+        "yes": all are decided, and alike. "no": two are decided, and opposite. "lean alike", "lean apart" or
+        "undecided" if some are inconclusive. "not tested", or where not, if there are less than two to compare.
+    """
+    tested = [one for one in standings.values() if one.verdict is not Verdict.UNTESTED]
+    if not tested:
+        return "not tested"
+    if len(tested) == 1:
+        return f"not tested in {', '.join(name for name, one in standings.items() if one not in tested)}"
+    verdicts, leans = {one.verdict for one in tested}, {one.lean for one in tested}
+    opposite = {Verdict.CONFIRMED, Verdict.CONTRADICTED}
+    if opposite <= verdicts:
+        return "no"
+    if Verdict.INCONCLUSIVE not in verdicts:
+        return "yes"
+    if opposite <= leans:
+        return "lean apart"
+    return "undecided" if Verdict.INCONCLUSIVE in leans else "lean alike"
+
+
+def _agree(claim: Claim, found: dict[str, Standing]) -> str:
+    return "computed of XL/2" if claim.rule in COMPUTED and agreement(found) == "yes" else agreement(found)
+
+
+def readable(standings: dict[Claim, dict[str, Standing]]) -> pd.DataFrame:
+    """A row a claim, a column a suite, and whether they agree."""
+    return pd.DataFrame(
+        [
+            {"claim": claim.statement}
+            | {name: str(one) for name, one in found.items()}
+            | {"agree": _agree(claim, found)}
+            for claim, found in standings.items()
+        ]
+    )
+
+
+def machine(standings: dict[Claim, dict[str, Standing]]) -> pd.DataFrame:
+    """A row a claim and suite: verdict and lean apart, and whether all suites agree."""
+    return pd.DataFrame(
+        [
+            {"claim": claim.statement, "suite": name, "verdict": str(one.verdict), "lean": str(one.lean)}
+            | {"agree": _agree(claim, found)}
+            for claim, found in standings.items()
+            for name, one in found.items()
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Evidence: records as tables, paired comparisons and their intervals."""

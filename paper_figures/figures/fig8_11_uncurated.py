@@ -1,0 +1,38 @@
+"""Figures 8 to 11: uncurated samples of FPDM without guidance, a figure a dataset (supplement B)."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from paper_figures import style
+from paper_figures.evidence.gather import Evidence
+from paper_figures.figures.contact_sheet import caption, schedule, show
+
+GRID = "samples"
+TITLE = "Figures 8-11: uncurated samples"
+FIGURES = {
+    "celebahq": ("fig8_celebahq", "Figure 8 (CelebA-HQ)"),
+    "church": ("fig9_church", "Figure 9 (LSUN Church)"),
+    "ffhq": ("fig10_ffhq", "Figure 10 (FFHQ)"),
+    "imagenet": ("fig11_imagenet", "Figure 11 (ImageNet)"),
+}
+SMALL_PX, COLUMNS_SMALL, COLUMNS = 64, 12, 8  # 48 images in 4 rows of 12 small ones or 6 of 8
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write the figure of the suite's dataset, or figures/fig8_11_<suite> for another dataset; name the others."""
+    dataset = evidence.twins.dataset
+    for other, (_, figure_name) in FIGURES.items():
+        if other != dataset:
+            print(f"{figure_name} needs suite {other}")
+    found = evidence.images(guidance=1.0, model="fpdm")
+    if not found:
+        return []
+    cell, images = found[0]
+    columns = COLUMNS_SMALL if images.shape[-1] < SMALL_PX else COLUMNS
+    height = style.PAGE_WIDTH_IN * -(-len(images) // columns) / columns + 0.42
+    figure, axis = plt.subplots(figsize=(style.PAGE_WIDTH_IN, height), layout="constrained")
+    show(axis, images, columns)
+    axis.set_title(schedule(cell))
+    style.note(figure, caption(evidence, cell, len(images)))
+    return style.save(figure, evidence.path("figures", FIGURES.get(dataset, (f"fig8_11_{evidence.suite}", ""))[0]))

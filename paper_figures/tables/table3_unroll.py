@@ -1,0 +1,84 @@
+"""Table 3: M = N, the most iterations in training without and with gradient, at equal training seconds."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.spec.cells import Cell
+from paper_figures.evidence.comparisons import (
+    TRAINED_ONCE,
+    between_runs,
+    mean_columns,
+    number,
+    ratio_columns,
+    training,
+    where_intervals,
+)
+from paper_figures.evidence.gather import Evidence, plus_minus
+from paper_figures.evidence.intervals import by_seed
+from paper_figures.evidence.pairing import own_twins
+from paper_figures.published import TABLE3_FID
+from paper_figures.tables.writing import printed, write_table
+
+GRID = "unroll"
+TITLE = "Table 3: iterations in training"
+
+
+def draw(evidence: Evidence) -> list[Path]:
+    """Write tables/table3.{csv,md,tex}."""
+    if evidence.frame.empty:
+        return []
+    table = summary(evidence)
+    note = (
+        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling."
+        f"{where_intervals(evidence, TRAINED_ONCE)} "
+        "Published: ImageNet, FID-50K (Table 3); the paper does not say at which budget and iterations."
+    )
+    return write_table(evidence, "table3", table, _readable(table), note)
+
+
+def table_text(evidence: Evidence) -> str:
+    """The table to print at the end of a run."""
+    return printed(evidence, _readable(summary(evidence)))
+
+
+def summary(evidence: Evidence) -> pd.DataFrame:
+    """A row a budget, M = N and iterations in sampling: FD, its ratio to the suite's own M = N, and the training."""
+    frame, cells, own = evidence.frame, evidence.asked, own_twins(evidence).dropna(subset=["fid"])
+    rows: list[dict[str, Any]] = []
+    for budget, n, k in product(*(sorted(set(cells[name])) for name in ("budget", "n_max", "iterations"))):
+        some, twin = (f[(f.budget == budget) & (f.iterations == k)] for f in (frame, own))
+        some = some[some.n_max == n]
+        row = {
+            "budget": budget,
+            "n": n,
+            "iterations": k,
+            "own": bool(len(some)) and set(some.train_run) <= set(twin.train_run),
+        }
+        row |= mean_columns(by_seed(some), "") | {"replicates": some.seed.nunique()}
+        row |= ratio_columns(None if row["own"] else between_runs(evidence, some, twin))
+        runs = (c.run for c in evidence.cells if isinstance(c, Cell) and c.run.recipe.n_max == n)
+        rows.append(row | training(evidence, runs) | {"published_fid": TABLE3_FID.get(n)})
+    return pd.DataFrame(rows)
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The paper's form: a column for each M = N."""
+    lines: dict[str, list[str]] = {}
+    several = table.budget.nunique() > 1
+    for (budget, k), cells in table.groupby(["budget", "iterations"]):
+        where = f"at {k} iterations" + (f", {budget} passes" if several else "")
+        lines[f"FD {where}"] = plus_minus(cells.fd, cells.half)
+        ratios = [
+            "1 (the suite's own)" if is_own else text for is_own, text in zip(cells.own, cells.ratio_text, strict=True)
+        ]
+        lines[f"ratio to the suite's own {where}"] = ratios
+    one = table.drop_duplicates("n")
+    lines["training steps"] = number(one.training_steps, ".0f")
+    lines["seconds a step"] = number(one.seconds_a_step, ".3g")
+    lines["training seeds"] = [str(count) for count in one.trainings]
+    lines["published FID"] = number(one.published_fid, ".1f")
+    rows = [[name, *values] for name, values in lines.items()]
+    return pd.DataFrame(rows, columns=["M = N in training", *map(str, one.n)])

@@ -1,0 +1,78 @@
+"""Tables as files: Markdown for reading, CSV for machines, LaTeX with booktabs for papers."""
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+
+import pandas as pd
+
+from paper_figures.evidence.gather import Evidence
+
+_NUMBER = re.compile(r"[\d.]+(%| ±.*| \(.*| x .*)?")
+
+
+def markdown(readable: pd.DataFrame) -> str:
+    """A pipe table, its numbers as they are written: text to the left, numbers to the right."""
+    sides = tuple("left" if _is_text(readable, name) else "right" for name in readable)
+    return readable.to_markdown(index=False, disable_numparse=True, colalign=sides)
+
+
+def printed(evidence: Evidence, readable: pd.DataFrame) -> str:
+    """A table to print, its budgets named as in the files."""
+    return markdown(_named(evidence, readable))
+
+
+def _named(evidence: Evidence, readable: pd.DataFrame) -> pd.DataFrame:
+    return readable.rename(columns={"block passes": evidence.unit})
+
+
+def write_table(
+    evidence: Evidence,
+    name: str,
+    machine: pd.DataFrame,
+    readable: pd.DataFrame,
+    note: str = "",
+    caption: str | None = None,
+) -> list[Path]:
+    """Write tables/<name>.{csv,md,tex}.
+
+    Args:
+        evidence: where to write, and the caption.
+        name: file name without suffix.
+        machine: full precision, for the CSV.
+        readable: headings and rounding for people, for Markdown and LaTeX.
+        note: a sentence or two below the table, after the caption and before what is missing.
+        caption: instead of the evidence's.
+    """
+    readable = _named(evidence, readable)
+    csv, md, tex = (evidence.path("tables", f"{name}.{suffix}") for suffix in ("csv", "md", "tex"))
+    sentences = (f"{evidence.caption}." if caption is None else caption, note, evidence.missing)
+    text = " ".join(sentence for sentence in sentences if sentence)
+    machine.to_csv(csv, index=False, float_format="%.6g", lineterminator="\n")
+    md.write_text(f"{markdown(readable)}\n\n{text}\n")
+    tex.write_text(latex(readable, text, f"tab:{evidence.suite}-{name.replace('_', '-')}"))
+    return [csv, md, tex]
+
+
+def latex(readable: pd.DataFrame, caption: str, label: str) -> str:
+    """A table float with booktabs rules, numbers to the right."""
+    escapes = {
+        "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "<": "$<$", ">": "$>$", "é": r"\'e",
+        "ä": r"\"a",
+        "²": r"\textsuperscript{2}",
+    }  # fmt: skip
+
+    def escape(value: object) -> str:
+        return "".join(escapes.get(character, character) for character in str(value))
+
+    escaped = readable.astype(object).map(escape).rename(columns=escape)
+    columns = "".join("l" if _is_text(readable, name) else "r" for name in readable)
+    return escaped.to_latex(
+        index=False, escape=False, column_format=columns, caption=escape(caption), label=label, position="t"
+    )
+
+
+def _is_text(readable: pd.DataFrame, name: Hashable) -> bool:
+    """Whether most of a column's values are no numbers, with or without an interval or a schedule."""
+    values = [value for value in readable[name].map(str) if value]
+    return sum(_NUMBER.fullmatch(value) is None for value in values) > len(values) / 2

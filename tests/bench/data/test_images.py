@@ -1,0 +1,315 @@
+import gzip
+import io
+import os
+import shutil
+import struct
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+import torch
+from made_images import encoded, make_files, make_imagenet, picture
+from PIL import Image
+from torch.nn.functional import interpolate
+
+from bench.data import fashion
+from bench.data.images import UnreadableImageError, check_count, dataset_digest, decode, open_images
+from bench.data.pixels import load_dataset, load_held_out
+from bench.prepare.reading import read_batches
+from bench.spec.datasets import HELD_OUT
+from bench.system.errors import BadInputError
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+def gradient(width, height):
+    """Red is the column, green the row."""
+    rows, columns = np.mgrid[:height, :width].astype(np.uint8)
+    return png(np.stack((columns, rows, np.zeros_like(rows)), axis=2))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size", "tolerance"),
+    [
+        (120, 80, 80, 0.0),  # landscape, the shorter side fits
+        (80, 131, 80, 0.0),  # portrait, an odd number of rows to be cut off
+        (64, 64, 64, 0.0),  # fits
+        (240, 160, 80, 0.5),  # twice as large: halved once
+        (160, 240, 80, 0.5),
+        (256, 192, 48, 1.0),  # four times: halved twice
+        (100, 75, 60, 1.0),  # shrunk, not halved
+        (20, 30, 40, 1.0),  # enlarged
+    ],
+)
+def test_the_crop_is_the_middle_of_the_picture(width, height, size, tolerance):
+    crop = decode(gradient(width, height), size)
+    assert crop.shape == (3, size, size)
+    assert crop.dtype == np.uint8
+    scale = min(width, height) / size  # pixels of the picture a pixel of the crop
+    left, top = (round(width / scale) - size) // 2, (round(height / scale) - size) // 2
+    inner = np.arange(2, size - 2)  # bicubic interpolation of a ramp is exact away from its ends
+    columns, rows = ((offset + inner + 0.5) * scale - 0.5 for offset in (left, top))
+    assert np.abs(crop[0][:, inner] - columns).max() <= tolerance
+    assert np.abs(crop[1][inner] - rows[:, None]).max() <= tolerance
+
+
+def test_the_crop_is_a_box_filter_and_then_a_bicubic_one():
+    """Against means of 2x2 pixels in numpy and torch's own bicubic interpolation."""
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 224, 3), dtype=np.uint8)
+    halved = pixels.reshape(150, 2, 112, 2, 3).mean(axis=(1, 3)).round()
+    resized = interpolate(
+        torch.from_numpy(halved).permute(2, 0, 1)[None], (round(150 * 64 / 112), 64), mode="bicubic", antialias=True
+    )
+    expected = resized[0, :, 11 : 11 + 64].clamp(0, 255)
+    assert (
+        np.abs(decode(png(pixels), 64) - expected.numpy()).max() <= 2
+    )  # Pillow rounds between width and height, and ties otherwise
+    box_only = halved[43 : 43 + 64, 24 : 24 + 64].transpose(2, 0, 1)
+    assert np.abs(decode(png(pixels), 64) - box_only).max() > 50
+
+
+def test_all_kinds_of_pixels_become_rgb():
+    grey = decode(encoded(1, "png", mode="L"), 32)
+    assert np.array_equal(grey[0], grey[1])
+    assert decode(encoded(1, "jpeg", mode="CMYK"), 32).shape == (3, 32, 32)
+    assert decode(encoded(1, "png", mode="P"), 32).shape == (3, 32, 32)
+
+
+CORRUPT = {
+    "empty": b"",
+    "no picture": b"<html>not found</html>",
+    "truncated jpeg": encoded(0)[:-200],
+    "truncated png": encoded(0, "png")[:-200],
+    "truncated webp": encoded(0, "webp")[:-20],
+    "changed png": encoded(0, "png").replace(b"IDAT", b"IDAX"),
+    "changed header": encoded(0, "png")[:20] + bytes(4) + encoded(0, "png")[24:],
+}
+
+
+@pytest.mark.parametrize("damage", CORRUPT)
+def test_a_corrupt_image_is_unreadable(damage):
+    with pytest.raises(UnreadableImageError):
+        decode(CORRUPT[damage], 32)
+
+
+def test_imagenet_is_ordered_by_class_and_name(tmp_path):
+    images = make_imagenet(tmp_path, (3, 11, 2))
+    (tmp_path / "train" / "n01440764" / "notes.txt").write_text("")
+    (tmp_path / "train" / "lost+found").mkdir()
+    for path in (tmp_path, tmp_path / "train"):
+        source = open_images("imagenet", path)
+        names = [source.name(i) for i in range(len(source))]
+        assert names == sorted(names)
+        assert names[3].endswith("n01441764/n01441764_0.JPEG")
+        assert names[5].endswith("n01441764/n01441764_10.JPEG")
+        assert source.labels.tolist() == [0] * 3 + [1] * 11 + [2] * 2
+        assert source.labels.dtype == np.int64
+    order = [0, 1, 2, 3, 4, 13, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15]  # _10 comes after _1
+    assert [source.read(i) for i in range(16)] == [images[i] for i in order]
+
+
+def digest(source, workers):
+    batches = list(read_batches(source, range(len(source)), 32, 3, workers))
+    assert not any(batch.unreadable for batch in batches)
+    assert np.concatenate([batch.indices for batch in batches]).tolist() == list(range(len(source)))
+    return dataset_digest(source.labels, np.concatenate([batch.hashes for batch in batches]))
+
+
+def test_a_folder_and_a_zip_file_of_the_same_images_agree(tmp_path):
+    make_files(tmp_path / "ffhq")
+    with zipfile.ZipFile(tmp_path / "ffhq.zip", "w") as file:
+        for path in sorted((tmp_path / "ffhq").rglob("*.*"), reverse=True):
+            file.write(path, Path("images256x256") / path.relative_to(tmp_path / "ffhq"))
+        file.writestr("__MACOSX/._00000.png", b"")
+    folder, packed = open_images("ffhq", tmp_path / "ffhq"), open_images("celebahq", tmp_path / "ffhq.zip")
+    assert len(folder) == len(packed) == 7
+    assert folder.name(1) == "00000/00001.JPG"
+    packed.read(0)  # opened here, and again in each worker
+    assert digest(folder, 0) == digest(folder, 2) == digest(packed, 0) == digest(packed, 2)
+    expected = sha256(np.zeros(7, dtype="<i8").tobytes())
+    for i in range(7):
+        expected.update(sha256(folder.read(i)).digest())
+    assert digest(folder, 0) == expected.hexdigest()
+    assert dataset_digest(np.ones(7), np.zeros((7, 32), np.uint8)) != dataset_digest(
+        np.zeros(7), np.zeros((7, 32), np.uint8)
+    )
+
+
+def test_batches_are_the_cropped_images_in_order(tmp_path):
+    make_files(tmp_path)
+    source = open_images("ffhq", tmp_path)
+    batches = list(read_batches(source, range(2, 7), 32, 2, 0))
+    assert [batch.indices.tolist() for batch in batches] == [[2, 3], [4, 5], [6]]
+    assert batches[1].images.dtype == torch.uint8
+    assert np.array_equal(batches[1].images[1], decode(source.read(5), 32))
+
+
+@pytest.fixture
+def churches(tmp_path):
+    """An lmdb as LSUN's: keys are hexadecimal digests, values WebP (or JPEG) files."""
+    folder = tmp_path / "lsun" / "church_outdoor_train_lmdb"
+    folder.mkdir(parents=True)
+    with lmdb.open(str(folder), map_size=2**24) as environment, environment.begin(write=True) as transaction:
+        for i in range(9):
+            key = sha256(str(i).encode()).hexdigest()[:40].encode()
+            transaction.put(key, encoded(i, "webp" if i % 2 else "jpeg"))
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file")  # torchvision leaves its cache file to the garbage collector
+def test_churches_are_torchvision_s_in_the_same_order(churches, tmp_path, monkeypatch):
+    from torchvision.datasets import LSUNClass
+
+    monkeypatch.chdir(tmp_path)  # where torchvision leaves its cache
+    theirs = LSUNClass(str(churches))
+    expected = [np.asarray(theirs[i][0]) for i in range(len(theirs))]
+    theirs.env.close()
+    (cache,) = tmp_path.glob("_cache_*")
+    cache.unlink()
+    for path in (churches, churches.parent):
+        source = open_images("church", path)
+        assert len(source) == len(expected) == 9
+        assert source.labels.tolist() == [0] * 9
+        for i, pixels in enumerate(expected):
+            found = np.asarray(Image.open(io.BytesIO(source.read(i))).convert("RGB"))
+            assert np.array_equal(found, pixels)
+    assert digest(source, 0) == digest(source, 2)
+    assert not list(tmp_path.glob("_cache_*"))
+
+
+def test_a_truncated_lmdb_is_found_before_it_is_read(churches):
+    file = churches / "data.mdb"
+    os.truncate(file, 4096 * 3)
+    with pytest.raises(BadInputError, match=r"data.mdb: damaged"):
+        open_images("church", churches)
+    file.write_bytes(b"no lmdb" * 1000)
+    with pytest.raises(BadInputError, match=r"data.mdb: damaged"):
+        open_images("church", churches)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"), [("imagenet", "<wnid>"), ("ffhq", "webp"), ("church", "church_outdoor_train_lmdb")]
+)
+def test_what_is_not_there_is_told_with_the_layout_that_is_expected(dataset, expected, tmp_path):
+    with pytest.raises(BadInputError, match=expected):
+        open_images(dataset, tmp_path)
+    with pytest.raises(BadInputError, match="no such file or folder"):
+        open_images(dataset, tmp_path / "elsewhere")
+
+
+def test_other_bad_input(tmp_path):
+    with pytest.raises(BadInputError, match="choose from imagenet, celebahq, ffhq, church"):
+        open_images("cifar", tmp_path)
+    (tmp_path / "ffhq.zip").write_bytes(b"PK, but no zip file")
+    with pytest.raises(BadInputError, match="neither a folder nor a readable zip"):
+        open_images("ffhq", tmp_path / "ffhq.zip")
+    make_files(tmp_path / "ffhq")
+    source = open_images("ffhq", tmp_path / "ffhq")
+    with pytest.raises(BadInputError, match=r"found 7 images, expected 70,000; .*--any-count"):
+        check_count("ffhq", source, any_count=False)
+    check_count("ffhq", source, any_count=True)
+
+
+def test_a_dataset_of_no_images_is_refused_whatever_count_is_accepted(tmp_path):
+    (tmp_path / "train" / "n01440764").mkdir(parents=True)
+    source = open_images("imagenet", tmp_path)
+    with pytest.raises(BadInputError, match="imagenet: found no images"):
+        check_count("imagenet", source, any_count=True)
+
+
+def test_a_damaged_member_of_a_zip_file_is_unreadable(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ffhq.zip", "w") as file:
+        file.writestr("0.png", encoded(0, "png"))
+        file.writestr("1.png", encoded(1, "png"))
+    content = bytearray((tmp_path / "ffhq.zip").read_bytes())
+    content[100] ^= 0xFF
+    (tmp_path / "ffhq.zip").write_bytes(content)
+    source = open_images("ffhq", tmp_path / "ffhq.zip")
+    (batch,) = read_batches(source, range(2), 32, 2, 0)
+    assert [image.name for image in batch.unreadable] == ["0.png"]
+    assert "CRC" in batch.unreadable[0].reason
+
+
+def make_idx(path, images=3, digest_fits=True):
+    """Files in the format of Fashion-MNIST, of other images."""
+    path.mkdir(parents=True, exist_ok=True)
+    pixels = np.stack([np.asarray(picture(i, (28, 28), "L")) for i in range(images)]).tobytes()
+    header = struct.pack(">BBBBIII", 0, 0, 8, 3, images, 28, 28)
+    with gzip.open(path / "train-images-idx3-ubyte.gz", "wb") as file:
+        file.write(header + pixels)
+    (path / "train-labels-idx1-ubyte").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, images) + bytes(range(images)))
+    return path
+
+
+def test_fashion_files_are_read_and_held_against_the_digest(tmp_path, monkeypatch):
+    path = make_idx(tmp_path / "FashionMNIST" / "raw")
+    with pytest.raises(BadInputError, match=r"train images have digest .* download it again"):
+        fashion.load(tmp_path)
+    images = torch.stack([torch.from_numpy(np.asarray(picture(i, (28, 28), "L")).copy()) for i in range(3)])
+    known = sha256(images.numpy().tobytes() + np.arange(3, dtype="<i8").tobytes()).hexdigest()
+    monkeypatch.setitem(fashion.DIGESTS, "train", known)
+    for folder in (tmp_path, path):
+        data = fashion.load(folder)
+        assert torch.equal(data.images, images[:, None])
+        assert data.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte"])
+def test_damaged_fashion_files(name, tmp_path):
+    file = make_idx(tmp_path) / name
+    content = file.read_bytes()
+    for damaged in (content[:-2], content[:6], b"", b"\1\2\3\4" + content[4:]):
+        file.write_bytes(damaged)
+        with pytest.raises(BadInputError, match=rf"{name}: damaged"):
+            fashion.load(tmp_path)
+    file.unlink()
+    with pytest.raises(BadInputError, match="expected the four files"):
+        fashion.load(tmp_path)
+    with pytest.raises(BadInputError, match="choose from train, test"):
+        fashion.load(tmp_path, "validation")
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+def test_fashion_mnist_itself(tmp_path):
+    train, test = fashion.load(DEBIAN), fashion.load(DEBIAN, "test")
+    assert train.images.shape == (60000, 1, 28, 28)
+    assert test.images.shape == (10000, 1, 28, 28)
+    assert train.labels.bincount().tolist() == [6000] * 10
+    assert train.images.float().mean() == pytest.approx(72.94, abs=0.01)  # published: 0.2860 of 255
+    for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        with gzip.open(DEBIAN / f"{name}.gz") as packed, (tmp_path / name).open("wb") as file:
+            shutil.copyfileobj(packed, file)
+    assert fashion.load(tmp_path, "test").digest == test.digest
+    padded, held_out = load_dataset("fashion", DEBIAN), load_held_out(DEBIAN)
+    assert padded.images.shape == (60000, 1, 32, 32)
+    assert torch.equal(padded.images[:, :, 2:30, 2:30], train.images)
+    assert padded.images.double().sum() == train.images.double().sum()  # the border is black
+    assert held_out.digest == HELD_OUT["fashion"][0]
+    assert len(held_out.images) == HELD_OUT["fashion"][1]
+    some, labels = held_out.balanced(2000), held_out.labels
+    first = [int((labels == label).nonzero()[0]) for label in range(10)]
+    assert torch.equal(some[:10], held_out.images[first])
+    assert held_out.balanced(10_000).double().sum() == held_out.images.double().sum()
+    with pytest.raises(ValueError, match="10001 images with balanced labels: there are 1000 of a label"):
+        held_out.balanced(10_001)
+
+
+def test_fashion_is_looked_for_where_it_usually_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion, "USUAL", (tmp_path / "data", tmp_path / "elsewhere"))
+    with pytest.raises(BadInputError, match=r"no Fashion-MNIST in .*data or .*elsewhere: name its folder with --data"):
+        load_dataset("fashion")
+    make_idx(tmp_path / "elsewhere")
+    assert fashion.find() == tmp_path / "elsewhere"
+    make_idx(tmp_path / "data" / "FashionMNIST" / "raw")
+    assert fashion.find() == tmp_path / "data"
+    with pytest.raises(BadInputError, match="train images have digest"):
+        load_dataset("fashion")

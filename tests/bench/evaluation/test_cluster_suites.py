@@ -1,0 +1,260 @@
+"""The 256-pixel suites without a cluster: what they are, what they take, what they lack."""
+
+import csv
+import errno
+import multiprocessing
+import re
+import time
+from dataclasses import replace
+
+import pytest
+
+from bench.data.latents import Latents
+from bench.data.sources import check_latents
+from bench.evaluation.calibration import resolved
+from bench.evaluation.needs import assumed_gpu_macs_per_s
+from bench.run_grid import main
+from bench.spec.grids import get_cells
+from bench.spec.selection import Selection, training_run
+from bench.spec.suites import SUITES, get_suite
+from bench.store.records import Store
+from bench.store.references import Reference, read_reference, write_reference
+from bench.system.command_line import run
+from bench.system.errors import BadInputError
+from bench.system.files import write_json
+from bench.system.locks import hold
+from bench.training.fairness import check_comparable
+from models.cost import forward_macs, parameters
+
+LATENT = ("imagenet", "celebahq", "ffhq", "church")
+
+
+def test_they_are_the_paper_s():
+    for name in LATENT:
+        suite = get_suite(name)
+        assert suite.dit.tokens == 256
+        assert (suite.dit.in_channels, suite.dit.input_size) == (4, 32)
+        assert suite.training.batch_size == 512
+        assert suite.training.learning_rate == 1e-4
+        assert (suite.training.n_max, suite.training.m_max) == (12, 12)
+        assert suite.training.seconds == (4 if name == "imagenet" else 1) * 24 * 3600
+        assert suite.training.class_dropout == (0.1 if name == "imagenet" else 0)
+        assert (suite.evaluation.samples, suite.evaluation.extractor) == (50_000, "inception-v3-compat")
+    # without classes, the label table has one row, the null label's
+    assert parameters(get_suite("imagenet").dit) - parameters(get_suite("ffhq").dit) == 1000 * 1152
+
+
+def test_ablations_are_trained_for_a_day_and_the_twins_of_imagenet_for_four():
+    cells = get_cells("unroll", get_suite("imagenet"), Selection())
+    assert {cell.run.recipe.seconds for cell in cells} == {24 * 3600}
+    cells = get_cells("smoothing", get_suite("imagenet"), Selection())
+    assert {cell.run.recipe.seconds for cell in cells} == {4 * 24 * 3600}
+
+
+@pytest.mark.parametrize("suite", LATENT)
+def test_cells_are_listed_anywhere(suite, tmp_path, capsys):
+    assert main(["--suite", suite, "--grid", "smoothing", "--list", "--results", str(tmp_path)]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    quality = [row for row in rows if row["measure"] == "quality"]
+    assert {row["samples"] for row in quality} == {"50000"}
+    assert {int(row["budget"]) for row in quality} == {140, 280, 560}
+    assert len({row["key"] for row in rows}) == len(rows)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_plan_says_what_a_cluster_suite_takes(tmp_path, capsys):
+    assert main(["--suite", "imagenet", "--grid", "smoothing", "--plan", "--results", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("GPU-hours: 1,536 of training, 8 at once; about ") for line in lines)  # 2 x 4 days x 8
+    dit = next(line for line in lines if line.startswith("memory of a GPU, computed: dit"))
+    assert "35.4 GiB for its 64 images at once, 23.4 GiB in micro-batches of 32, 13.7 GiB with --grad-" in dit
+    disk = next(line for line in lines if line.startswith("disk: "))
+    assert "latents 42.0" in disk  # 1,281,167 x 2 x 8 x 32 x 32 x 2 bytes
+    assert "checkpoints of 2 runs 12.2" in disk  # (674.8 M + 86.5 M) x 16 bytes
+    assert lines[-1].startswith("there is no reference yet (bench/reference.py)")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_v100_is_assumed_to_be_as_fast_as_the_paper_says():
+    """400,000 steps of 512 images in four days on eight."""
+    images_per_s = 400_000 * 512 / (4 * 24 * 3600 * 8)
+    assert images_per_s == pytest.approx(74.07, abs=0.01)
+    assert assumed_gpu_macs_per_s() == pytest.approx(3 * forward_macs(get_suite("imagenet").dit) * images_per_s)
+
+
+def test_a_reference_is_part_of_the_identity_of_cells(tmp_path):
+    suite, store = get_suite("ffhq"), Store(tmp_path, "ffhq")
+
+    def cell():
+        return get_cells("datasets", suite, resolved(Selection(), store, suite))[0]
+
+    unknown = cell()
+    reference = Reference("ffhq", 70_000, 256, "ab" * 32, "inception-v3-compat", "6726825d0123abcd")
+    write_reference(store.root, reference)
+    known = cell()
+    assert (known.protocol.reference_digest, known.protocol.extractor_digest) == (
+        reference.identity,
+        "6726825d0123abcd",
+    )
+    assert known.key != unknown.key
+    changes = {
+        "dataset": "church",
+        "images": 1,
+        "image_size": 128,
+        "digest": "",
+        "extractor": "",
+        "extractor_digest": "",
+    }
+    others = {replace(reference, **{name: value}).identity for name, value in changes.items()}
+    assert len(others | {reference.identity}) == 7
+    write_reference(store.root, reference)  # the same again
+    with pytest.raises(BadInputError, match="is of other images or features"):
+        write_reference(
+            store.root, Reference("ffhq", 69_999, 256, "cd" * 32, "inception-v3-compat", "6726825d0123abcd")
+        )
+    assert read_reference(store.root) == reference
+    (store.root / "reference.json").write_text("{")
+    with pytest.raises(BadInputError, match=r"reference.json is damaged"):
+        cell()
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--size", "M/2"], "--size M/2: write one of XS, S, B, L, XL, a slash and a patch size that divides 32"),
+        (["--size", "S/3"], "--size S/3: write one of"),
+        (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
+        (["--micro-batch", "0", "--device", "cpu"], "--micro-batch 0: must be 1 or more"),
+        (["--prepared", "nowhere", "--device", "cpu"], "nowhere/ffhq/latents/manifest.json: no such file"),
+        (["--executor", "cloud"], "executor"),
+        (["--executor", "slurm", "--profile", "x100"], "profile x100: it should be one of"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(flags, complaint, tmp_path, capsys):
+    base = ["--suite", "ffhq", "--grid", "datasets", "--results", str(tmp_path / "results")]
+    assert run(main, [*base, *flags]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert complaint in error
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_latents_of_another_shape_are_refused(tmp_path):
+    run_ = training_run(get_suite("ffhq"), "dit", Selection())
+    latents = Latents.__new__(Latents)
+    latents.shape = (4, 16, 16)
+    with pytest.raises(
+        BadInputError, match=r"latents of ffhq are 4x16x16, dit takes 4x32x32: encode images of 256 pixels"
+    ):
+        check_latents(latents, run_)
+
+
+def test_sizes_change_both_twins_and_nothing_else():
+    small = get_suite("imagenet", "S/4", 64)
+    assert (small.dit.hidden_size, small.dit.patch_size, small.dit.depth) == (384, 4, 12)
+    assert (small.fpdm.hidden_size, small.fpdm.patch_size, small.fpdm.n_pre) == (384, 4, 1)
+    assert small.dit.num_classes == 1000
+    assert small.training.batch_size == 64
+    assert get_suite("imagenet") == SUITES["imagenet"]
+
+
+def _hold_for(path, seconds):
+    with hold(path) as held:
+        assert held
+        time.sleep(seconds)
+
+
+def test_a_lock_keeps_others_out_while_it_is_held(tmp_path):
+    path = tmp_path / "locks" / "one.lock"
+    with hold(path) as held, hold(path) as other:
+        assert held
+        assert not other
+    path.unlink()
+    context = multiprocessing.get_context("fork")
+    holder = context.Process(target=_hold_for, args=(path, 1.0))
+    holder.start()
+    while not path.exists():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    with hold(path) as held:
+        assert not held
+    with hold(path, wait=True) as held:
+        assert held
+        with hold(path) as other:
+            assert not other
+    holder.join()
+    assert holder.exitcode == 0
+
+
+def test_a_holder_that_is_killed_lets_go(tmp_path):
+    path = tmp_path / "one.lock"
+    holder = multiprocessing.get_context("fork").Process(target=_hold_for, args=(path, 60.0))
+    holder.start()
+    while not path.exists():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    holder.kill()
+    holder.join()
+    with hold(path) as held:
+        assert held
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_folder_without_locks_is_told_in_one_line(tmp_path, monkeypatch, number):
+    def refused(file, operation):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    message = f"{tmp_path}: files cannot be locked there .no locks.; mount it with locks, or choose another folder"
+    with pytest.raises(BadInputError, match=message), hold(tmp_path / "one.lock"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_suite_has_a_script():
+    from pathlib import Path
+
+    folder = Path(__file__).parents[3] / "slurm"
+    for name, suite in SUITES.items():
+        text = (folder / f"train_{name}.sh").read_text()
+        assert re.search(rf"--suite {name} ", text)
+        ranks = int(re.search(r"--ntasks(?:-per-node)?=(\d+)", text)[1])
+        assert ranks == suite.gpus
+        assert text.count("\nsrun ") == 1
+
+
+def test_without_a_reference_nothing_is_trained(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("bench.data.sources.check_training_data", lambda runs, assets: None)
+    results = tmp_path / "results"
+    assert run(main, ["--suite", "ffhq", "--grid", "datasets", "--device", "cpu", "--results", str(results)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "ffhq/reference.json is not there" in error
+    assert "bench/reference.py --suite ffhq --data DIR" in error
+    assert not results.exists()
+
+
+def test_unequal_trainings_are_not_compared(tmp_path):
+    suite, store = get_suite("digits"), Store(tmp_path, "digits")
+    dit, fpdm = (training_run(suite, model, Selection()) for model in ("dit", "fpdm"))
+
+    def trained(run_, **changes):
+        summary = {"digest": "d", "status": "done", "step": 1, "elapsed_s": 100.0, "data": "a" * 64, "ranks": 1}
+        write_json(store.training_path(run_), summary | {"environment": {"hardware": "abacus"}} | changes)
+
+    trained(dit)
+    check_comparable(store, [dit, fpdm])  # one is not trained yet
+    trained(fpdm)
+    check_comparable(store, [dit, fpdm])
+    for changes, what in (
+        ({"ranks": 8}, "ranks 8, .* with 1"),
+        ({"environment": {"hardware": "slide rule"}}, "hardware slide rule, .* with abacus"),
+        ({"execution": "compiled"}, "options compiled, .* with none"),
+        ({"data": "b" * 64}, "data bbbbbbbbbbbbbbbb, .* with aaaaaaaaaaaaaaaa"),
+    ):
+        trained(fpdm, **changes)
+        with pytest.raises(BadInputError, match=f"^{fpdm.name} was trained with {what}"):
+            check_comparable(store, [dit, fpdm])
+    by_steps = [training_run(suite, model, Selection(train_steps=5)) for model in ("dit", "fpdm")]
+    trained(by_steps[0])
+    trained(by_steps[1], ranks=2)
+    check_comparable(store, by_steps)

@@ -1,0 +1,222 @@
+"""What a budget buys in block passes, MACs and seconds; where seconds come from, and what is done without them."""
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from bench import run_grid
+from bench.evaluation import evaluator as evaluate
+from bench.evaluation.calibration import calibrate, check_hardware, kept_prices, resolved, summary
+from bench.run_grid import main
+from bench.spec.accounts import ACCOUNTS, Account, Prices
+from bench.spec.arguments import CellArguments
+from bench.spec.grids import GRIDS, by_account, get_cells, table1_twins
+from bench.spec.measurements import calibration
+from bench.spec.selection import Selection
+from bench.spec.suites import get_suite
+from bench.store.records import Record, Store
+from bench.system.environment import hardware_name
+from bench.system.errors import BadInputError
+from models.cost import forward_macs
+from models.zoo import model_config
+
+DIGITS = get_suite("digits")
+SECONDS = {"dit_step_s": 0.028, "fpdm_step_s": 0.004, "iteration_s": 0.002, "block_s": 0.001}
+PRICES = Prices(DIGITS.dit, DIGITS.fpdm, 125, "abacus", **SECONDS)
+KEPT = Path(__file__).parents[3] / "results/digits/records"
+
+
+def write_calibration(results, hardware="abacus", status="done", **metrics):
+    """Made-up prices as the suite's calibration; returns the store."""
+    store, cell = Store(results, "digits"), calibration(DIGITS)
+    environment = {"hardware": hardware}
+    store.write(Record(cell.key, status, "", cell.row(), {}, SECONDS | metrics, environment=environment))
+    return store
+
+
+@pytest.mark.parametrize("name", ACCOUNTS)
+@pytest.mark.parametrize("layers", [0, 1, 4])
+def test_fpdm_never_spends_more_than_dit_and_one_more_step_would(name, layers):
+    """Of 1000 timesteps at most, which the largest budget with few iterations buys."""
+    account, config = Account(name, PRICES), replace(DIGITS.fpdm, n_pre=layers, n_post=layers)
+    capped = 0
+    for budget, k in product((28, 140, 279, 280, 560, 4200), (1, 2, 5, 8, 26, 68)):
+        dit_steps = account.steps(DIGITS.dit, budget, DIGITS.dit)
+        assert dit_steps == budget // 28
+        allowed = budget if name == "blocks" else dit_steps * account.step_price(DIGITS.dit)
+        price, steps = account.step_price(config, k), account.steps(DIGITS.dit, budget, config, k)
+        assert steps * price <= allowed * (1 + 1e-12)
+        assert (steps + 1) * price > allowed * (1 + 1e-12) or steps == 1000
+        capped += steps == 1000
+    assert capped or layers
+
+
+@pytest.mark.parametrize(("name", "steps"), [("blocks", 40), ("macs", 31), ("seconds", 20)])
+def test_what_280_passes_buy_at_five_iterations(name, steps):
+    """XL/2: 10 x 118.62 GMACs of DiT over 37.45 a step. In seconds above: 280 ms over 4 + 5 x 2: no bit is lost."""
+    size = {"hidden_size": 1152, "num_heads": 16, "input_size": 32, "in_channels": 4, "num_classes": 1000}
+    dit, fpdm = (replace(config, **size) for config in (DIGITS.dit, DIGITS.fpdm))
+    assert (dit, fpdm) == (model_config("dit_xl_2"), model_config("fpdm_xl_2"))
+    account = Account(name, replace(PRICES, dit=dit, fpdm=fpdm))
+    assert account.steps(dit, 280, fpdm, 5) == steps
+    assert account.steps(dit, 280, dit) == 10
+
+
+def test_macs_per_step_at_xl_2_by_hand():
+    """d = 1152, n = 256 tokens: a block is 12 n d^2 + 2 n^2 d, its modulation 6 d^2, the injection 4 n d^2 an iteration
+    and 3 n d^2 a step; around them patches of 16 and 32 values, the timestep's 256 d + d^2 and 2 d^2 of modulation."""
+    d, n = 1152, 256
+    block, modulation = 12 * n * d**2 + 2 * n**2 * d, 6 * d**2
+    shell = n * 16 * d + 256 * d + d**2 + 2 * d**2 + n * d * 32
+    macs = Account("macs")
+    assert macs.step_price(model_config("dit_xl_2")) == 28 * (block + modulation) + shell
+    fpdm = shell + 2 * (block + modulation) + modulation + 3 * n * d**2 + 5 * (block + 4 * n * d**2)
+    assert macs.step_price(model_config("fpdm_xl_2"), 5) == fpdm
+
+
+def test_more_explicit_blocks_cost_seconds_and_other_widths_are_refused():
+    wide = replace(DIGITS.fpdm, n_pre=2, n_post=2)
+    assert PRICES.step_s(DIGITS.fpdm, 5) == pytest.approx(0.014)
+    assert PRICES.step_s(wide, 5) == pytest.approx(0.016)
+    assert PRICES.step_s(replace(wide, n_pre=0, n_post=0), 5) == pytest.approx(0.012)
+    for config in (model_config("fpdm_xl_2"), replace(DIGITS.dit, depth=12)):
+        with pytest.raises(BadInputError, match="calibrated for twins of width 64 and depth 28, not for"):
+            PRICES.step_s(config, 5)
+    with pytest.raises(ValueError, match="block_s must be a positive number, got 0"):
+        replace(PRICES, block_s=0.0)
+
+
+@pytest.mark.parametrize("name", ["macs", "seconds"])
+def test_a_budget_below_a_step_of_dit_is_refused_but_in_block_passes(name):
+    with pytest.raises(BadInputError, match=r"--budget 27: MACs and seconds go by what DiT spends, a step .* takes 28"):
+        table1_twins(DIGITS, Selection(budgets=(27,), models=("fpdm",), account=name, prices=PRICES))
+    assert table1_twins(DIGITS, Selection(budgets=(27,), models=("fpdm",)))
+    assert "seconds" not in by_account(DIGITS, Selection(budgets=(27,), models=("fpdm",), prices=PRICES))
+
+
+def test_an_account_changes_steps_of_fpdm_and_nothing_else():
+    """Equal schedules are equal cells; macs buys none of FPDM's schedules that blocks buys, so 42 of each replicate."""
+    arms = by_account(DIGITS, Selection(seeds=(0,), prices=PRICES))
+    assert {name: len(cells) for name, cells in arms.items()} == dict.fromkeys(ACCOUNTS, 48)
+    for blocks, macs, seconds in zip(*arms.values(), strict=True):
+        assert blocks == replace(macs, steps=blocks.steps) == replace(seconds, steps=blocks.steps)
+        if blocks.run.model == "dit":
+            assert blocks.key == macs.key == seconds.key
+        else:
+            assert blocks.steps > macs.steps
+            assert blocks.key != macs.key
+    assert len(get_cells("accounts", DIGITS, Selection(seeds=(0,)))) == 48 + 42
+    same = replace(PRICES, dit_step_s=28.0, fpdm_step_s=2.0, iteration_s=1.0, block_s=1.0)  # as block passes are
+    timed = by_account(DIGITS, Selection(seeds=(0,), prices=same))
+    assert timed["seconds"] == timed["blocks"]
+
+
+@pytest.mark.parametrize("grid", [name for name in GRIDS if name not in ("compute", "accounts")])
+def test_every_grid_has_its_schedules_in_macs(grid):
+    """The same networks and iterations, in fewer steps; what is not sampled is left alone."""
+    blocks, macs = (get_cells(grid, DIGITS, Selection(seeds=(0,), account=name)) for name in ("blocks", "macs"))
+    for a, b in zip(blocks, macs, strict=True):
+        if a.run is None or not a.run.config.implicit:
+            assert a == b
+        else:
+            assert a == replace(b, steps=a.steps)
+            assert b.steps < a.steps
+            assert b.macs <= a.budget // 28 * forward_macs(DIGITS.dit) < b.macs + b.macs // b.steps
+
+
+def test_kept_records_are_of_the_same_cells_as_before():
+    """Keys of block-pass cells did not change: the records of the paper's grids, made before there were accounts."""
+    kept = {path.stem for path in KEPT.glob("*.json")}
+    grids = (
+        "smoothing", "compute", "datasets", "unroll", "gradients", "allocation", "reuse", "convergence", "prepost",
+        "samples", "solvers", "samplers", "beyond",
+    )  # fmt: skip
+    cells = {cell.key for grid in grids for cell in get_cells(grid, DIGITS, Selection(account="blocks"))}
+    assert len(cells) == 523
+    assert cells <= kept
+    assert {cell.key for cell in by_account(DIGITS, Selection())["blocks"]} <= cells
+
+
+def test_the_flag_names_a_folder_and_the_command():
+    assert CellArguments(account="macs").flags() == ["--account", "macs"]
+    assert CellArguments(account="macs", budget=(280,)).variant() == "budget-280-account-macs"
+    assert CellArguments().variant() == ""
+
+
+def test_prices_come_from_the_calibration_record(tmp_path):
+    store = Store(tmp_path, "digits")
+    assert kept_prices(store, DIGITS) is None
+    assert kept_prices(write_calibration(tmp_path, status="error"), DIGITS) is None
+    assert resolved(Selection(account="seconds"), write_calibration(tmp_path), DIGITS).prices == PRICES
+    assert summary(PRICES) == (
+        "calibrated: a step of DiT takes 28 ms, of FPDM 4 ms and 2 ms an iteration, a block 1 ms, at batch 125 on "
+        "abacus"
+    )
+    write_calibration(tmp_path, block_s=-1.0)
+    with pytest.raises(BadInputError, match=r"is damaged .*block_s must be a positive number, got -1.* delete it"):
+        kept_prices(store, DIGITS)
+
+
+def test_a_calibration_that_fails_is_bad_input(tmp_path, monkeypatch):
+    def broken(cell, device):
+        raise RuntimeError("no clock")
+
+    monkeypatch.setattr(evaluate, "measure_speed", broken)
+    with pytest.raises(BadInputError, match="seconds cannot be calibrated: error, RuntimeError: no clock"):
+        calibrate(Store(tmp_path, "digits"), DIGITS, "cpu", 1)
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """The cells that `main` would evaluate; nothing is trained, sampled or drawn."""
+    found = []
+    monkeypatch.setattr(run_grid, "_work", lambda arguments, store, cells: found.extend(cells) or 0)
+    monkeypatch.setattr(run_grid, "_draw", lambda arguments: 0)
+    return found
+
+
+def test_seconds_are_calibrated_first_and_only_once(tmp_path, monkeypatch, capsys, evaluated, cpu):
+    calls = []
+    monkeypatch.setattr(evaluate, "measure_speed", lambda cell, device: calls.append(cell) or {"metrics": SECONDS})
+    arguments = ["--grid", "accounts", "--seeds", "0", "--device", "cpu", "--workers", "1", "--results", str(tmp_path)]
+    assert main(arguments) == 0
+    assert calls == [calibration(DIGITS)]
+    assert capsys.readouterr().out.startswith("calibrated: a step of DiT takes 28 ms, of FPDM 4 ms")
+    here = replace(PRICES, hardware=hardware_name(cpu))
+    assert evaluated == get_cells("accounts", DIGITS, Selection(seeds=(0,), prices=here))
+    assert {cell.steps for cell in evaluated if (cell.budget, cell.iterations) == (280, 5)} == {40, 32, 20}
+    record = json.loads(Store(tmp_path, "digits").record_path(calls[0]).read_text())
+    assert record["environment"]["threads"] >= 1
+    main(arguments)
+    assert len(calls) == 1
+
+
+def test_what_needs_no_seconds_is_not_calibrated(tmp_path, monkeypatch, evaluated):
+    monkeypatch.setattr(evaluate, "measure_speed", lambda cell, device: pytest.fail("measured"))
+    results = ["--seeds", "0", "--device", "cpu", "--results", str(tmp_path)]
+    main(["--grid", "compute", "--account", "macs", *results])
+    main(["--grid", "compute", "--account", "seconds", "--models", "dit", *results])
+    main(["--grid", "accounts", "--plan", *results])
+    main(["--grid", "accounts", "--list", *results])
+    with pytest.raises(BadInputError, match="--account seconds: this suite is not calibrated"):
+        main(["--grid", "compute", "--account", "seconds", "--plan", *results])
+    with pytest.raises(BadInputError, match="unknown grid 'accuonts'"):
+        main(["--grid", "accuonts", "--account", "seconds", *results])
+
+
+def test_seconds_of_another_machine_are_read_but_not_evaluated_by(tmp_path, capsys, evaluated, cpu):
+    write_calibration(tmp_path, hardware="slide rule")
+    results = ["--seeds", "0", "--device", "cpu", "--results", str(tmp_path)]
+    here = hardware_name(cpu)
+    for arguments in (["--grid", "accounts"], ["--grid", "compute", "--account", "seconds"]):
+        assert main([*arguments, "--list", *results]) == 0
+        with pytest.raises(BadInputError) as error:
+            main([*arguments, *results])
+        assert str(error.value).startswith(f"seconds were calibrated on slide rule, this is {here}: evaluate these")
+    assert evaluated == []
+    main(["--grid", "compute", *results])  # those that no second decides
+    assert evaluated
+    check_hardware(evaluated, DIGITS, replace(PRICES, hardware="slide rule"), "cpu")

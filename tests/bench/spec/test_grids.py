@@ -1,0 +1,169 @@
+import csv
+import io
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from bench.spec import selection as selecting
+from bench.spec.cells import CELL_COLUMNS
+from bench.spec.grids import GRIDS, NoCellsError, get_cells
+from bench.spec.selection import Selection
+from bench.spec.suites import get_suite
+from bench.system.errors import BadInputError
+
+DIGITS = get_suite("digits")
+
+
+def cells(grid="smoothing", measure="quality", **selection):
+    found = get_cells(grid, DIGITS, Selection(**{"seeds": (0,)} | selection))
+    return [cell for cell in found if cell.measure == measure]
+
+
+def test_the_pairs_of_figure_4():
+    pairs = [(c.iterations, c.steps) for c in cells(budgets=(280,), models=("fpdm",))]
+    assert pairs == [
+        (1, 93), (2, 70), (3, 56), (5, 40), (6, 35), (8, 28), (12, 20), (18, 14), (26, 10), (33, 8), (38, 7), (54, 5),
+        (68, 4),
+    ]  # fmt: skip
+    assert [c.steps for c in cells(models=("dit",))] == [5, 10, 20]
+
+
+def test_reuse_has_the_fpdm_cells_of_smoothing_twice():
+    grid = cells("reuse")
+    smooth = {c.key for c in cells(models=("fpdm",), budgets=(280,))}
+    assert {c.key for c in grid if c.reuse} == smooth  # shared, so evaluated once
+    assert len([c for c in grid if not c.reuse]) == len(smooth) == 13
+    with pytest.raises(BadInputError, match="--models dit: grid reuse has no cells"):
+        cells("reuse", models=("dit",))
+
+
+@pytest.mark.parametrize("grid", [*GRIDS, "all"])
+def test_every_grid_lists_each_cell_once_with_the_same_columns(grid):
+    found = get_cells(grid, DIGITS, Selection())
+    assert len({c.key for c in found}) == len(found) > 0
+    assert all(tuple(c.row()) == CELL_COLUMNS for c in found)
+    if grid == "all":
+        assert {c.key for name in GRIDS for c in get_cells(name, DIGITS, Selection())} == {c.key for c in found}
+
+
+def test_the_training_runs_of_the_whole_paper():
+    """Twins with three seeds, ten ablations with one: Tables 3 and 4 share M = N = 12; the twin itself is M = N = 6."""
+    runs = {c.run for c in get_cells("all", DIGITS, Selection()) if c.run is not None}
+    twins = {r for r in runs if (r.config, r.recipe) in ((DIGITS.dit, DIGITS.training), (DIGITS.fpdm, DIGITS.training))}
+    assert sorted((r.model, r.seed) for r in twins) == [(m, s) for m in ("dit", "fpdm") for s in (0, 1, 2)]
+    others = runs - twins
+    assert {r.seed for r in others} == {0}
+    assert {r.recipe.seconds for r in runs} == {DIGITS.training.seconds}
+    kinds = {(r.recipe.unroll, r.recipe.n_max, r.recipe.m_max, r.config.n_pre, r.config.n_post) for r in others}
+    assert kinds == {
+        ("stochastic", 3, 3, 1, 1), ("stochastic", 12, 12, 1, 1), ("stochastic", 24, 24, 1, 1),
+        ("jfb", 6, 1, 1, 1), ("jfb", 12, 1, 1, 1), ("multi-step", 6, 6, 1, 1), ("multi-step", 12, 12, 1, 1),
+        ("stochastic", 6, 6, 0, 0), ("stochastic", 6, 6, 2, 2), ("stochastic", 6, 6, 4, 4),
+    }  # fmt: skip
+    assert len(others) == len(kinds) == 10
+
+
+def test_a_replicate_is_a_sampling_seed_and_of_the_twins_a_training_seed():
+    for cell in (c for c in get_cells("all", DIGITS, Selection()) if c.measure == "quality"):
+        own = (cell.run.config, cell.run.recipe) in ((DIGITS.dit, DIGITS.training), (DIGITS.fpdm, DIGITS.training))
+        assert cell.run.seed == (cell.seed if own else 0)
+    seeds = Counter((c.row() | dict.fromkeys(("seed", "train_seed", "train_run", "key"), "")).__repr__()
+                    for c in get_cells("all", DIGITS, Selection()) if c.measure == "quality")  # fmt: skip
+    assert set(seeds.values()) == {3}  # three sampling seeds for every quality cell
+
+
+def test_only_figure_1_has_guidance():
+    found = get_cells("all", DIGITS, Selection())
+    assert {c.protocol.guidance_scale for c in found if c.run and c.measure != "images"} == {1.0}
+    images = cells("samples", "images")
+    assert sorted({(c.protocol.guidance_scale, c.protocol.guidance_channels) for c in images}) == [(1.0, 0), (4.0, 1)]
+    assert {c.budget for c in images} == {560}
+
+
+def test_no_cell_exceeds_its_budget_nor_could_afford_another_step():
+    asked = (get_cells(name, DIGITS, Selection()) for name in GRIDS if name != "accounts")  # those of test_accounts
+    for cell in (c for found in asked for c in found if c.run is not None):
+        per_step = cell.n_pre + cell.iterations + cell.n_post
+        assert cell.block_passes <= cell.budget < cell.block_passes + per_step
+
+
+def test_keys_are_unique_stable_and_depend_on_everything():
+    grid = cells(seeds=(0, 1))
+    assert len({c.key for c in grid}) == len(grid) == 84
+    assert [c.key for c in grid] == [c.key for c in cells(seeds=(0, 1))]
+    assert {c.key for c in get_cells("smoothing", DIGITS, Selection(seeds=(0, 1)))} > {c.key for c in grid}
+    assert cells()[0].key != cells(samples=100)[0].key
+    assert cells()[0].key != cells(train_seconds=7.0)[0].key
+
+
+def test_runs_are_shared_by_cells_and_differ_by_budget():
+    assert len({c.run for c in cells(seeds=(0,))}) == 2
+    assert cells()[0].run.name != cells(train_seconds=7.0)[0].run.name
+    by_steps = cells(train_steps=9)[0].run
+    assert by_steps.name == cells(train_steps=9, train_seconds=7.0)[0].run.name  # seconds do not matter then
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"budgets": (2,)}, "--budget 2: one step of dit takes 28"),
+        ({"budgets": (27, 280)}, "--budget 27"),
+        ({"budgets": (0,)}, "--budget 0: must be 1 or more"),
+        ({"budgets": (280, -3)}, "--budget -3"),
+        ({"budgets": ()}, "--budget is empty"),
+        ({"budgets": (280, 280)}, "repeats"),
+        ({"models": ("unet",)}, "unknown model 'unet'"),
+        ({"samples": 0}, "--samples 0"),
+        ({"seeds": (-1,)}, "--seeds -1"),
+        ({"train_seconds": 0.0}, "--train-seconds 0"),
+        ({"train_seconds": float("nan")}, "--train-seconds nan"),
+        ({"train_steps": 0}, "--train-steps 0"),
+    ],
+)
+def test_bad_selections_name_the_value(selection, message):
+    with pytest.raises(BadInputError, match=message):
+        cells(**selection)
+
+
+def test_a_small_budget_keeps_the_cells_that_it_allows():
+    grid = cells(budgets=(5,), models=("fpdm",))
+    assert [(c.iterations, c.steps) for c in grid] == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_what_a_small_budget_leaves_of_all_grids():
+    """4 + 4 pre/post layers need 9 passes; an empty grid alone says so, among all it is passed over."""
+    small = Selection(budgets=(5,), models=("fpdm",))
+    assert {c.n_pre for c in get_cells("prepost", DIGITS, small)} == {0, 1}
+    assert get_cells("all", DIGITS, small)
+    with pytest.raises(NoCellsError, match="--models fpdm --budget 5: grid convergence has no cells"):
+        get_cells("convergence", DIGITS, small)
+
+
+def test_a_key_holds_the_digests_of_extractor_and_reference(monkeypatch):
+    before = cells()[0].key
+    monkeypatch.setitem(selecting.DIGESTS, "digits", "0" * 64)
+    assert cells()[0].key != before
+    monkeypatch.undo()
+    monkeypatch.setattr(selecting, "extractor_digest", lambda name: "0" * 16)
+    assert cells()[0].key != before
+
+
+def test_list_prints_csv_without_torch_datasets_or_weights():
+    script = (
+        "import sys; from bench.run_grid import main; main(['--list', '--grid', 'all', '--results', '/none']); "
+        "heavy = {'torch', 'sklearn', 'torch_fidelity', 'timm', 'pandas'} & set(sys.modules); assert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert len(rows) == len(get_cells("all", DIGITS, Selection()))
+    assert tuple(rows[0]) == ("grid", *CELL_COLUMNS)
+    for row in (r for r in rows if r["steps"]):  # but for those that sample nothing
+        spent = (int(row["n_pre"]) + int(row["iterations"]) + int(row["n_post"])) * int(row["steps"])
+        assert spent == int(row["block_passes"]) <= int(row["budget"])
+
+
+def test_figures_need_no_torch():
+    script = "import sys, paper_figures.make_all as m; m.drawables(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,329 @@
+"""Several ranks, gradient accumulation, mixed precision of older GPUs, the signal before a time limit."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.data.batches import BatchSource
+from bench.spec.selection import Selection, training_run
+from bench.store.records import Store
+from bench.system.errors import BadInputError
+from bench.system.execution import Execution
+from bench.system.signals import OutOfTimeError
+from bench.training import gradients
+from bench.training.ranks import Ranks
+from bench.training.trainer import Trainer
+from bench.training.turns import train_together
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start_ranks(world, arguments, script=("bench/train.py",)):
+    """bench/train.py on so many ranks, as torchrun would start it."""
+    common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    common |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    return [
+        subprocess.Popen(
+            [sys.executable, *script, *arguments],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+
+
+def finish(processes):
+    outputs = [process.communicate(timeout=300) for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+def log_of(results):
+    (path,) = (results / "digits" / "training").glob("*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def weights_of(results):
+    (path,) = (results / "digits" / "checkpoints").glob("*/step-*/ema.safetensors")
+    return load_file(path)
+
+
+@pytest.mark.parametrize("model", [pytest.param("dit", marks=pytest.mark.slow), "fpdm"])
+def test_one_and_two_ranks_with_the_same_global_batch_agree(model, tmp_path):
+    flags = ["--models", model, "--train-steps", "20"]
+    logs, weights = [], []
+    for world in (1, 2):
+        results = tmp_path / str(world)
+        codes, outputs = finish(start_ranks(world, [*flags, "--results", str(results)]))
+        assert codes == [0] * world, outputs
+        logs.append(log_of(results))
+        weights.append(weights_of(results))
+    (summary,) = (tmp_path / "2" / "digits" / "training").glob("*.json")
+    assert json.loads(summary.read_text())["ranks"] == 2
+    assert [line["step"] for line in logs[0]] == [line["step"] for line in logs[1]] == [10, 20]
+    for one, two in zip(*logs, strict=True):
+        for name in ("loss", "mse", "vb", "grad_norm"):
+            assert two[name] == pytest.approx(one[name], rel=1e-3)
+    for name, one in weights[0].items():
+        torch.testing.assert_close(weights[1][name], one, rtol=0, atol=2e-4)
+
+
+def test_two_ranks_stop_together_on_one_rank_s_signal_and_go_on(tmp_path):
+    """Rank 1 alone gets SIGUSR2. The resumed run ends as an uninterrupted one does, bit for bit."""
+    flags = ["--models", "fpdm", "--train-steps", "60"]
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    codes, outputs = finish(start_ranks(2, [*flags, "--results", str(whole)]))
+    assert codes == [0, 0], outputs
+    script = (
+        "-c",
+        "import os, signal, sys; from bench.training import trainer\n"
+        "from bench.system.command_line import run; from bench.train import main\n"
+        "step = trainer.Trainer._train_step\n"
+        "def stopped(self):\n"
+        "    if self.step == 12 and self.ranks.rank == 1: os.kill(os.getpid(), signal.SIGUSR2)\n"
+        "    step(self)\n"
+        "trainer.Trainer._train_step = stopped\n"
+        "sys.exit(run(main))",
+    )
+    codes, outputs = finish(start_ranks(2, [*flags, "--results", str(halves)], script))
+    assert codes == [130, 130], outputs
+    (folder,) = (halves / "digits" / "checkpoints").glob("*/step-*")
+    assert folder.name == "step-00000013"
+    codes, outputs = finish(start_ranks(2, [*flags, "--results", str(halves)]))
+    assert codes == [0, 0], outputs
+    one, two = weights_of(whole), weights_of(halves)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_an_interrupted_rank_lets_go_of_its_network_before_the_group_ends(tmp_path):
+    """Else the network may be the last to hold the group, and wait for gloo's threads, which wait for it."""
+    script = (
+        "-c",
+        "import os, signal, sys, weakref; import torch.distributed as dist; from bench.training import ranks, trainer\n"
+        "from bench.system.command_line import run; from bench.train import main\n"
+        "made, destroy, parallel = [], dist.destroy_process_group, ranks.Ranks.parallel\n"
+        "def noted(self, module, device):\n"
+        "    wrapped = parallel(self, module, device); made.append(weakref.ref(wrapped)); return wrapped\n"
+        "def checked():\n"
+        "    print('networks left:', sum(ref() is not None for ref in made), 'of', len(made)); destroy()\n"
+        "step = trainer.Trainer._train_step\n"
+        "def stopped(self):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); step(self)\n"
+        "ranks.Ranks.parallel, dist.destroy_process_group, trainer.Trainer._train_step = noted, checked, stopped\n"
+        "sys.exit(run(main))",
+    )
+    arguments = ["--models", "dit", "--train-steps", "5", "--results", str(tmp_path)]
+    codes, outputs = finish(start_ranks(2, arguments, script))
+    assert codes == [130, 130], outputs
+    assert all("networks left: 0 of 1" in output for output, _ in outputs)
+
+
+@pytest.mark.slow
+def test_bad_input_that_one_rank_meets_is_one_line_and_ends_them_all(tmp_path):
+    """The checkpoint is read by rank 0 alone."""
+    arguments = ["--models", "dit", "--train-steps", "4", "--results", str(tmp_path)]
+    assert finish(start_ranks(1, arguments))[0] == [0]
+    (path,) = tmp_path.rglob("ema.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    codes, outputs = finish(start_ranks(2, arguments))
+    assert codes == [2, 2]
+    errors = "".join(error for _, error in outputs)
+    assert errors.count("error: ") == 1
+    assert "is truncated or changed" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_ends_at_once_and_says_why(tmp_path):
+    """The other waits for it, until whoever started them ends it."""
+    script = (
+        "-c",
+        "import sys; from bench.training import trainer\n"
+        "from bench.system.command_line import run; from bench.train import main\n"
+        "step = trainer.Trainer._train_step\n"
+        "def fails(self):\n"
+        "    if self.step == 2 and self.ranks.rank == 1: raise ArithmeticError('of rank 1')\n"
+        "    step(self)\n"
+        "trainer.Trainer._train_step = fails\n"
+        "sys.exit(run(main))",
+    )
+    first, second = start_ranks(2, ["--models", "dit", "--train-steps", "9", "--results", str(tmp_path)], script)
+    try:
+        _, error = second.communicate(timeout=120)
+        assert second.returncode == 1
+        assert "ArithmeticError: of rank 1" in error
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused():
+    assert [Ranks(rank, 4).share(12) for rank in range(4)] == [range(0, 3), range(3, 6), range(6, 9), range(9, 12)]
+    with pytest.raises(BadInputError, match="5 ranks cannot share a batch of 12 equally: use a multiple"):
+        Ranks(0, 5).share(12)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_run, tmp_path, cpu):
+    run = tiny_run("fpdm", steps=12)
+    folders = {}
+    for micro_batch in (None, 5):  # 5 + 5 + 5 + 1 of 16
+        store = folders[micro_batch] = Store(tmp_path / str(micro_batch), "digits")
+        train_together([run], store, cpu, Execution(micro_batch=micro_batch))
+    logs = [log_of(tmp_path / str(micro_batch))[0] for micro_batch in folders]
+    assert logs[1]["loss"] == pytest.approx(logs[0]["loss"], rel=1e-4)
+    assert logs[1]["grad_norm"] == pytest.approx(logs[0]["grad_norm"], rel=1e-4)
+    assert folders[5].read_training(run)["micro_batch"] == 5
+
+
+class SmallMemory:
+    """A network's memory: at most `limit` images at once."""
+
+    def __init__(self, monkeypatch, limit):
+        losses = gradients.Gradients._losses
+
+        def limited(self, step, part, unroll):
+            if len(part) > limit:
+                raise torch.OutOfMemoryError("out of memory")
+            return losses(self, step, part, unroll)
+
+        monkeypatch.setattr(gradients.Gradients, "_losses", limited)
+
+
+def test_micro_batches_are_halved_until_they_fit(tiny_run, store, cpu, monkeypatch):
+    SmallMemory(monkeypatch, 5)
+    run = tiny_run("dit")
+    train_together([run], store, cpu)
+    assert store.read_training(run)["micro_batch"] == 4
+
+
+def test_what_does_not_fit_at_all_is_one_line(tiny_run, store, cpu, monkeypatch):
+    SmallMemory(monkeypatch, 0)
+    with pytest.raises(BadInputError, match=r"on 1 image\(s\) does not fit into the memory of cpu; .*--grad-check"):
+        train_together([tiny_run("dit")], store, cpu)
+    with pytest.raises(BadInputError, match=r"on 8 image\(s\) does not fit"):
+        train_together([tiny_run("dit")], store, cpu, Execution(micro_batch=8))
+
+
+def test_the_signal_before_a_time_limit_saves_and_says_so(tiny_run, store, cpu, monkeypatch):
+    run = tiny_run("dit", steps=30)
+    take_step = Trainer._train_step
+
+    def signalled(self):
+        if self.step == 6:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        take_step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", signalled)
+        with pytest.raises(OutOfTimeError):
+            train_together([run], store, cpu)
+    assert [path.name for path in store.checkpoint_folder(run).glob("step-*")] == ["step-00000007"]
+    train_together([run], store, cpu)
+    assert store.read_training(run)["step"] == 30
+
+
+def test_a_run_does_not_go_on_with_other_data(tiny_run, store, cpu):
+    run = tiny_run("dit", steps=9)
+    generator = torch.Generator().manual_seed(0)
+    x0 = torch.rand(20, 1, 8, 8, generator=generator)
+
+    def source(digest):
+        return BatchSource(x0, torch.zeros(20, dtype=torch.int64), 10, 0.1, 1000, digest)
+
+    first = Trainer(run, store, cpu, source("a" * 64))
+    first._train_step()
+    first.save()
+    with pytest.raises(BadInputError, match=r"trained on other data: data aaaaaaaaaaaa, now bbbbbbbbbbbb"):
+        Trainer(run, store, cpu, source("b" * 64))
+
+
+class Dtypes(TorchDispatchMode):
+    """Notes the types of all tensors that operations return."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        result = function(*arguments, **(keywords or {}))
+        for value in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(value, torch.Tensor):
+                self.seen.add(value.dtype)
+        return result
+
+
+@pytest.mark.parametrize("model", ["dit", "fpdm"])
+def test_a_v100_s_path_trains_in_fp16_with_a_scaler_and_without_bf16(model, tiny_run, store, cpu, monkeypatch):
+    """As on a V100 but for the device: autocast to fp16, gradients scaled."""
+    monkeypatch.setattr(gradients, "amp_precision", lambda device: "fp16")
+    run = tiny_run(model, steps=12)
+    with Dtypes() as dtypes:
+        train_together([run], store, cpu)
+    assert torch.float16 in dtypes.seen
+    assert torch.bfloat16 not in dtypes.seen
+    assert store.read_training(run)["status"] == "done"
+    (path,) = store.checkpoint_folder(run).glob("step-*/meta.json")
+    scaler = json.loads(path.read_text())["extra"]["scaler"]
+    assert 0 < scaler["scale"] <= 65536
+    losses = load_file(path.parent / "state.safetensors")
+    assert all(value.dtype == torch.float32 and value.isfinite().all() for value in losses.values())
+
+
+def test_a_v100_gets_fp16_and_later_gpus_bf16(monkeypatch):
+    for capability, expected in (((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, is_=capability: is_)
+        assert gradients.amp_precision(torch.device("cuda")) == expected
+    assert gradients.amp_precision(torch.device("cpu")) == "fp32"
+
+
+def test_the_pinned_torch_carries_code_for_a_v100():
+    assert "sm_70" in torch._C._cuda_getArchFlags().split()
+
+
+@pytest.mark.slow
+def test_ranks_that_do_not_find_each_other_are_one_line(tmp_path, monkeypatch):
+    """One of two ranks comes; the other never does."""
+    script = (
+        "-c",
+        "import sys, datetime; from bench.training import ranks; ranks.PATIENCE = datetime.timedelta(seconds=2)\n"
+        "from bench.system.command_line import run; from bench.train import main; sys.exit(run(main))",
+    )
+    started = time.monotonic()
+    arguments = ["--models", "dit", "--train-steps", "2", "--results", str(tmp_path)]
+    environment = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RANK": "0"}
+    result = subprocess.run(
+        [sys.executable, *script, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: 2 ranks cannot join at 127.0.0.1:")
+    assert time.monotonic() - started < 60
+
+
+def test_ablations_of_a_suite_may_have_a_clock_of_their_own(tiny_suite):
+    from bench.spec.selection import ablation_run
+
+    suite = replace(tiny_suite, ablation_seconds=7.0)
+    run = ablation_run(suite, Selection(), 0, n_max=9)
+    assert run.recipe.seconds == 7
+    assert training_run(suite, "fpdm", Selection()).recipe.seconds == tiny_suite.training.seconds
+    assert ablation_run(suite, Selection(train_seconds=3), 0, n_max=9).recipe.seconds == 3
