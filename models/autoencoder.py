@@ -1,4 +1,4 @@
-"""Images <-> what the networks see. Pixel suites use the identity in -1..1, the others Stable Diffusion's latents."""
+"""Autoencoders between 8-bit images and the networks' inputs: pixels in -1..1, or Stable Diffusion's latents."""
 
 import json
 from contextlib import AbstractContextManager
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _FILES = ("config.json", "diffusion_pytorch_model.safetensors")
-# What of an AutoencoderKL's configuration decides what it computes, beyond what the weights' names and shapes tell.
+# The part of an AutoencoderKL's configuration that, with the weights' names and shapes, decides what it computes.
 _IDENTITY = (
     "in_channels",
     "out_channels",
@@ -39,12 +39,12 @@ class PixelAutoencoder:
 class LatentAutoencoder:
     """8-bit images <-> latents of a variational autoencoder (diffusers' AutoencoderKL), computed in float32.
 
-    An image is encoded as mean and log-variance of its latent z; the networks see x0 = (z - shift) * scaling.
+    An image is encoded as mean and log-variance of its latent z. The networks' input is x0 = (z - shift) * scaling.
 
     Attributes:
-        channels: of a latent.
-        scaling_factor, shift_factor: as above.
-        downsampling: pixels of an image along each side of a latent's pixel.
+        channels: channels of a latent.
+        scaling_factor, shift_factor: scaling and shift of the formula above.
+        downsampling: side of an image divided by the side of its latent.
     """
 
     def __init__(self, vae: Any, device: torch.device) -> None:
@@ -57,13 +57,13 @@ class LatentAutoencoder:
 
     @classmethod
     def load(cls, id_or_folder: str, device: torch.device) -> "LatentAutoencoder":
-        """Load from a folder (as `save_pretrained` writes it, safetensors) or by its id on the Hugging Face hub.
+        """Load from a folder (safetensors, as `save_pretrained` writes it) or by an id of the Hugging Face hub.
 
-        What was downloaded once is used again without asking the hub.
+        Files in the hub's local cache are used without contacting the hub.
 
         Raises:
-            OSError: neither a folder nor in the hub's cache, and the hub cannot be reached or does not have it.
-            ValueError: configuration or weights are damaged, or not those of an AutoencoderKL.
+            OSError: no such folder, not in the hub's cache, and the hub cannot be reached or does not have it.
+            ValueError: configuration or weights are damaged, or are not those of an AutoencoderKL.
         """
         from diffusers import AutoencoderKL
         from safetensors import SafetensorError
@@ -88,7 +88,7 @@ class LatentAutoencoder:
 
     @torch.inference_mode()
     def moments(self, images: Tensor) -> Tensor:
-        """Mean and log-variance, one after the other along the channels.
+        """Mean and log-variance of the latents, concatenated along the channels.
 
         Args:
             images: (batch, 3, size, size) uint8; size is a multiple of `downsampling`.
@@ -102,7 +102,7 @@ class LatentAutoencoder:
 
     @torch.inference_mode()
     def decode(self, x: Tensor, batch_size: int = 32) -> Tensor:
-        """What the networks see, (batch, channels, height, width), to uint8 images, so many at once."""
+        """Latents as the networks use them, (batch, channels, height, width) -> uint8 images, `batch_size` at once."""
         decoded = []
         with _exact_convolutions():
             for part in x.split(batch_size):
@@ -112,7 +112,7 @@ class LatentAutoencoder:
 
     @property
     def digest(self) -> str:
-        """16 hex digits of a SHA-256 over configuration and float32 weights, wherever they were loaded from."""
+        """16 hex digits of a SHA-256 over configuration and float32 weights; independent of where they came from."""
         config = {name: self._vae.config[name] for name in _IDENTITY}
         hasher = sha256(json.dumps(config).encode())
         for name, weight in sorted(self._vae.state_dict().items()):
@@ -122,11 +122,11 @@ class LatentAutoencoder:
 
 
 def _find(id_or_folder: str) -> Path:
-    """The folder itself, or the one in the hub's cache that the files of an id are in, downloaded if need be."""
+    """The folder itself, or the folder of this id in the hub's cache, downloaded if necessary."""
     folder = Path(id_or_folder) if Path(id_or_folder).is_dir() else _download(id_or_folder)
     for name in _FILES:
         if not (folder / name).is_file():
-            raise OSError(f"there is no {name}")
+            raise OSError(f"the folder has no {name}")
     return folder
 
 
@@ -143,7 +143,7 @@ def _download(hub_id: str) -> Path:
             pass  # not downloaded yet
         return Path(snapshot_download(hub_id, allow_patterns=list(_FILES)))
     except HFValidationError:
-        raise OSError("no such folder, and no id of the Hugging Face hub") from None
+        raise OSError("no such folder, and not a valid id of the Hugging Face hub") from None
     except OSError as error:  # its messages have many lines
         raise OSError(
             f"no such folder, and the Hugging Face hub does not give it ({str(error).splitlines()[0]})"
@@ -151,5 +151,5 @@ def _download(hub_id: str) -> Path:
 
 
 def _exact_convolutions() -> AbstractContextManager[None]:
-    """float32 in convolutions, not TF32, and the same sums in the same order each time."""
+    """Convolutions in float32 instead of TF32, and deterministic."""
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

@@ -1,10 +1,11 @@
-"""What a forward pass costs, by formula: multiply-accumulates (MACs) of one image. Plain integers, no torch.
+"""Multiply-accumulates (MACs) and parameters of a network's parts, by formula, for one image. Plain integers, no torch.
 
-Counted is what a FLOP counter counts: matrix products, convolutions and attention. Equal to `FlopCounterMode` / 2 on
-the networks themselves (tested). The paper counts block passes only and calls the injection negligible (footnote 3).
+A FLOP counter counts the same: matrix products, convolutions and attention. The sums in `models.families` equal
+`FlopCounterMode` / 2 on the networks themselves (tested). The paper counts block passes only and calls the injection
+negligible (footnote 3).
 """
 
-from models.zoo import ModelConfig
+from models.config import ModelConfig
 
 TIMESTEP_FREQUENCIES = 256
 MLP_RATIO = 4
@@ -27,7 +28,7 @@ def injection_macs(config: ModelConfig) -> int:
 
 
 def step_injection_macs(config: ModelConfig) -> int:
-    """What the implicit layer pays once per step: x~ and its half of the first projection."""
+    """What the implicit layer computes once a step: x~ and its half of the first projection."""
     return config.tokens * (1 + 2) * config.hidden_size**2
 
 
@@ -35,41 +36,32 @@ def shell_macs(config: ModelConfig) -> int:
     """Everything around the blocks: patch and timestep embedding, final layer."""
     d, n, patch = config.hidden_size, config.tokens, config.patch_size**2
     timestep = TIMESTEP_FREQUENCIES * d + d**2
-    return (
-        n * patch * config.in_channels * d + timestep + modulation_macs(config, 2) + n * d * patch * config.out_channels
-    )
+    final = modulation_macs(config, 2) + n * d * patch * config.out_channels
+    return n * patch * config.in_channels * d + timestep + final
 
 
-def forward_passes(config: ModelConfig, iterations: int = 0) -> int:
-    """Block passes of one prediction, the paper's unit (Sec. 4.2): injections are free. A DiT has no iterations."""
-    if config.n_pre is None or config.n_post is None:
-        return config.depth
-    return config.n_pre + iterations + config.n_post
+def linear_parameters(inputs: int, outputs: int) -> int:
+    """Weights and biases of a linear map."""
+    return (inputs + 1) * outputs
 
 
-def forward_macs(config: ModelConfig, iterations: int = 0) -> int:
-    """One prediction for one image: all blocks of a DiT, or an FPDM's with `iterations` of its implicit layer."""
-    explicit = block_macs(config) + modulation_macs(config)
-    if config.n_pre is None or config.n_post is None:
-        return shell_macs(config) + config.depth * explicit
-    implicit = modulation_macs(config) + step_injection_macs(config)
-    implicit += iterations * (block_macs(config) + injection_macs(config))
-    return shell_macs(config) + (config.n_pre + config.n_post) * explicit + implicit
+def block_parameters(config: ModelConfig) -> int:
+    """One block with its modulation."""
+    d = config.hidden_size
+    attention = linear_parameters(d, 3 * d) + linear_parameters(d, d)
+    mlp = linear_parameters(d, MLP_RATIO * d) + linear_parameters(MLP_RATIO * d, d)
+    return attention + mlp + linear_parameters(d, 6 * d)
 
 
-def parameters(config: ModelConfig) -> int:
-    """Trainable parameters, biases and the label table's null row included; position embeddings are fixed."""
+def injection_parameters(config: ModelConfig) -> int:
+    """The three linear maps of an injection."""
+    d = config.hidden_size
+    return linear_parameters(d, d) + linear_parameters(2 * d, 2 * d) + linear_parameters(2 * d, d)
 
-    def linear(inputs: int, outputs: int) -> int:
-        return (inputs + 1) * outputs
 
+def shell_parameters(config: ModelConfig) -> int:
+    """Embedders, the label table's null row included, and final layer; position embeddings are fixed."""
     d, patch = config.hidden_size, config.patch_size**2
-    attention, mlp = linear(d, 3 * d) + linear(d, d), linear(d, MLP_RATIO * d) + linear(MLP_RATIO * d, d)
-    block = attention + mlp + linear(d, 6 * d)
-    embedders = linear(patch * config.in_channels, d) + linear(TIMESTEP_FREQUENCIES, d) + linear(d, d)
-    final = linear(d, 2 * d) + linear(d, patch * config.out_channels)
-    shell = embedders + (config.num_classes + 1) * d + final
-    if config.n_pre is None or config.n_post is None:
-        return shell + config.depth * block
-    injection = linear(d, d) + linear(2 * d, 2 * d) + linear(2 * d, d)
-    return shell + (config.n_pre + 1 + config.n_post) * block + injection
+    timestep = linear_parameters(TIMESTEP_FREQUENCIES, d) + linear_parameters(d, d)
+    final = linear_parameters(d, 2 * d) + linear_parameters(d, patch * config.out_channels)
+    return linear_parameters(patch * config.in_channels, d) + timestep + (config.num_classes + 1) * d + final

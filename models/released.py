@@ -1,30 +1,23 @@
-"""Reads the weights that others released: the official DiT's and the released FPDM's state dicts, strictly."""
+"""Loads the state dicts of the official DiT and the released FPDM, strictly."""
 
 import re
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-# Released FPDM name -> ours. Whatever is not listed is named alike in both.
-_FPDM_RENAMES = (
-    (r"^blocks_pre\.", "pre."),
-    (r"^blocks_post\.", "post."),
-    (r"^block_fixed_point\.", "implicit.block."),
-    (r"^block_pre_projection\.", "implicit.injection."),
-    (r"^block_fixed_point_projection_fc1\.", "implicit.proj_fc1."),
-    (r"^block_fixed_point_projection_fc2\.", "implicit.proj_fc2."),
-)
+from models.families import FAMILIES
 
 
 def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Load an official DiT or released FPDM state dict into a twin of the same configuration.
+    """Load a state dict of the official DiT or the released FPDM into a model of the same configuration.
 
     Raises:
-        ValueError: a key is missing or unknown, or a shape differs; names them. Nothing is loaded then.
+        ValueError: a key is missing or unknown, or a shape differs. The message names them, and nothing is loaded.
     """
     renamed = {}
+    renames = [rename for family in FAMILIES.values() for rename in family.renames]  # no two families' names clash
     for name, tensor in state_dict.items():
-        for pattern, ours in _FPDM_RENAMES:
+        for pattern, ours in renames:
             name = re.sub(pattern, ours, name)
         renamed[name] = tensor
     expected = model.state_dict()

@@ -2,8 +2,8 @@
 
     loss = w(t) ||v_hat - v||^2 + L_vb(t)
 
-L_vb is one term of the variational bound in bits per dimension, its mean detached, so that it trains the variance
-alone. Weight 1 on one term of 1000 is improved DDPM's lambda = 0.001 on their sum, and what DiT trains with.
+L_vb is one term of the variational bound in bits per dimension. Its mean is detached, so it trains only the variance.
+Weight 1 on one of 1000 terms equals improved DDPM's lambda = 0.001 on their sum; DiT trains with the same weight.
 """
 
 import math
@@ -35,14 +35,17 @@ def diffusion_loss(
     t: Tensor,
     weighting: str = "v",
 ) -> Loss:
-    """The loss of a network's prediction at x = add_noise(x0, noise, t).
+    """The loss of a prediction at x = add_noise(x0, noise, t).
 
     Args:
         prediction: (batch, channels or 2 channels, ...): v_hat, then the variance fraction in -1..1 if learned.
         x0, x, noise: (batch, channels, ...).
         t: (batch,).
-        weighting: "v": plain MSE on v. "released": the released FPDM code's x0 loss with weight
-            abar / sqrt(1 - abar), which vanishes at the terminal step.
+        weighting: "v": plain MSE on v. "released": as the released FPDM code, MSE on x0 with weight
+            abar / sqrt(1 - abar), which is zero at the terminal step.
+
+    Raises:
+        ValueError: unknown weighting.
     """
     channels = x0.shape[1]
     prediction = prediction.float()
@@ -72,7 +75,7 @@ def variational_bound(
     abar, abar_prev = schedule.abar(t, x0), schedule.abar(t - 1, x0)
     q = posterior(abar, abar_prev)
     first = schedule.alphas_cumprod[:2].to(x0.device)
-    floor = posterior(first[1], first[0]).variance  # stands in for the zero variance at t = 0
+    floor = posterior(first[1], first[0]).variance  # replaces the zero variance at t = 0
     log_variance = q.log_variance(fraction, floor)
     mean = q.mean(data_from_velocity(x, v_hat, abar), x)
     true_log_variance = torch.maximum(q.variance, floor).log().to(x0.dtype)

@@ -1,6 +1,6 @@
-"""Keyed randomness: every draw depends on (seed, purpose, index) and on nothing else.
+"""Keyed randomness: random numbers depend on (seed, purpose, index) and on nothing else.
 
-A resumed run therefore repeats an uninterrupted one, and a sample does not depend on the batch it is drawn in.
+So a resumed run repeats an uninterrupted one, and a sample does not depend on its batch.
 """
 
 from hashlib import blake2b
@@ -15,5 +15,5 @@ def key(seed: int, purpose: str, *index: int) -> int:
 
 
 def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
-    """A CPU generator for (seed, purpose, index); drawing on the CPU gives every device the same numbers."""
+    """A CPU generator for (seed, purpose, index). Numbers drawn on the CPU are the same for every device."""
     return torch.Generator().manual_seed(key(seed, purpose, *index))

@@ -1,4 +1,4 @@
-"""The noise schedule and the choice of timesteps.
+"""The noise schedule, the conversions between x_0, noise and v, and the posterior of a step.
 
     x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps                       forward process (paper, Sec. 3.3)
     v   = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0                       velocity (Salimans & Ho 2022)
@@ -18,14 +18,14 @@ from models.diffusion.timesteps import TIMESTEPS
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """Cumulative products abar_t, (timesteps,), float64: nearly 1 at t = 0, 0 at the last with zero terminal SNR."""
+    """Cumulative products abar_t, (timesteps,), float64: from nearly 1 at t = 0 to 0 (with zero terminal SNR)."""
 
     alphas_cumprod: Tensor
 
     def abar(self, t: Tensor | int, like: Tensor) -> Tensor:
-        """abar_t in float64, -1 giving 1: (batch, 1, ...) on `like`'s device for timesteps (batch,).
+        """abar_t in float64; 1 for t = -1. For timesteps (batch,): shape (batch, 1, ...), on `like`'s device.
 
-        For one timestep a scalar that stays on the CPU, where arithmetic with any device's tensors costs no copy.
+        For an int: a scalar on the CPU, which combines with tensors of any device without a copy.
         """
         table = torch.cat([self.alphas_cumprod, self.alphas_cumprod.new_ones(1)])  # the 1 is at index -1
         if isinstance(t, int):
@@ -33,7 +33,7 @@ class NoiseSchedule:
         return table.to(like.device)[t].reshape(-1, *[1] * (like.dim() - 1))
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Draw from q(x_t | x_0): (batch, ...), (batch, ...), (batch,) -> (batch, ...)."""
+        """x_t from q(x_t | x_0) for given noise: (batch, ...), (batch, ...), (batch,) -> (batch, ...)."""
         abar = self.abar(t, x0)
         return abar.sqrt().to(x0.dtype) * x0 + (1 - abar).sqrt().to(x0.dtype) * noise
 
@@ -51,17 +51,17 @@ def linear_schedule(
 
 
 def velocity(x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
-    """v of (x_0, eps)."""
+    """v from x_0 and eps; abar as `NoiseSchedule.abar` gives it."""
     return abar.sqrt().to(x0.dtype) * noise - (1 - abar).sqrt().to(x0.dtype) * x0
 
 
 def data_from_velocity(x: Tensor, v: Tensor, abar: Tensor) -> Tensor:
-    """x_0 of (x_t, v)."""
+    """x_0 from x_t and v."""
     return abar.sqrt().to(x.dtype) * x - (1 - abar).sqrt().to(x.dtype) * v
 
 
 def noise_from_velocity(x: Tensor, v: Tensor, abar: Tensor) -> Tensor:
-    """eps of (x_t, v)."""
+    """eps from x_t and v."""
     return (1 - abar).sqrt().to(x.dtype) * x + abar.sqrt().to(x.dtype) * v
 
 
@@ -83,7 +83,7 @@ class Posterior:
     def log_variance(self, fraction: Tensor, floor: Tensor) -> Tensor:
         """Learned-range variance (Nichol & Dhariwal 2021, Eq. 15): from `variance` at -1 to `beta` at +1.
 
-        `floor` stands in for the posterior variance where that is zero, at the last step.
+        `floor` replaces the posterior variance where it is zero, at the last step.
         """
         low = torch.maximum(self.variance, floor).log().to(fraction.dtype)
         weight = (fraction + 1) / 2

@@ -1,7 +1,19 @@
-"""Which timesteps a sampler visits. Plain integers, so that grids can be enumerated without torch."""
+"""The steps of a sampling run: their timesteps and iterations. Plain integers, so that grids need no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 TIMESTEPS = 1000  # of the forward process
 SPACINGS = ("linspace", "trailing")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One diffusion step: from timestep t to t_prev (-1: the data), with this number of iterations."""
+
+    t: int
+    t_prev: int
+    iterations: int
 
 
 def select_timesteps(steps: int, spacing: str = "linspace", timesteps: int = TIMESTEPS) -> tuple[int, ...]:
@@ -9,9 +21,9 @@ def select_timesteps(steps: int, spacing: str = "linspace", timesteps: int = TIM
 
     Args:
         steps: 1 to `timesteps`.
-        spacing: "linspace", DiT's: evenly spaced and rounded, the first and the last timestep both included;
-            one step alone takes the noisiest. "trailing" (Lin et al. 2023, Table 2): from the noisiest down in
-            strides of timesteps / steps.
+        spacing: "linspace" as DiT: evenly spaced and rounded, first and last timestep both included; a single step
+            takes the noisiest. "trailing" (Lin et al. 2023, Table 2): from the noisiest down in strides of
+            timesteps / steps.
 
     Raises:
         ValueError: `steps` out of range or unknown spacing.
@@ -24,3 +36,9 @@ def select_timesteps(steps: int, spacing: str = "linspace", timesteps: int = TIM
     if spacing == "trailing":
         return tuple(round(timesteps - i * timesteps / steps) - 1 for i in range(steps))
     raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
+
+
+def make_schedule(timesteps: Sequence[int], iterations: Sequence[int]) -> tuple[Step, ...]:
+    """Pair each timestep, noisiest first, with its successor (-1 after the last) and its iterations."""
+    successors = [*timesteps[1:], -1]
+    return tuple(Step(*step) for step in zip(timesteps, successors, iterations, strict=True))

@@ -1,7 +1,7 @@
-"""Fixed-point solving: given f and z0, find z with f(z) = z by plain iteration (paper, Sec. 3.1).
+"""Fixed-point solving by plain iteration: given f and z0, find z with f(z) = z (paper, Sec. 3.1).
 
-A solver is a small frozen object that is called with (f, z0) and returns a `Solution`. The residual of an iteration
-is per sample and relative: ||f(z) - z|| / ||f(z)||, the paper's delta_t made comparable across timesteps.
+A solver is a frozen dataclass that is called with (f, z0) and returns a `Solution`. The residual of an iteration is
+relative and per sample: ||f(z) - z|| / ||f(z)||. Unlike the paper's delta_t it can be compared across timesteps.
 """
 
 from collections.abc import Callable
@@ -18,32 +18,34 @@ Function = Callable[[Tensor], Tensor]
 class Status(IntEnum):
     """How the solving of one sample ended."""
 
-    COMPLETED = 0  # ran the number of iterations that was asked for
-    CONVERGED = 1  # residual fell to the tolerance
-    EXHAUSTED = 2  # reached the iteration limit above the tolerance
+    COMPLETED = 0  # ran the requested number of iterations
+    CONVERGED = 1  # its residual fell to the tolerance
+    EXHAUSTED = 2  # reached the iteration limit with a residual above the tolerance
     DIVERGED = 3  # produced a value that is not finite
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What a solver found.
+    """The result of a solver.
 
     Attributes:
         z: the last iterate, (batch, ...).
-        evaluations: applications of f that each sample's z took, (batch,), int64.
-        residuals: residual of each iteration, (iterations, batch); None where they were not asked for. Rows after a
-            sample's own convergence repeat its last residual.
+        evaluations: how many applications of f led to each sample's z, (batch,), int64.
+        residuals: residual of each iteration, (iterations, batch), or None if the solver does not record them. After a
+            sample has converged, its last residual is repeated.
         status: a `Status` per sample, (batch,), int64.
+        executed: how many times f ran on the batch: until its last sample was done.
     """
 
     z: Tensor
     evaluations: Tensor
     residuals: Tensor | None
     status: Tensor
+    executed: int
 
 
 class Solver(Protocol):
-    """Anything that turns (f, z0) into a Solution."""
+    """A callable that turns f and z0 (batch, ...) into a Solution."""
 
     def __call__(self, f: Function, z0: Tensor) -> Solution: ...
 
@@ -54,6 +56,23 @@ def residual(new: Tensor, old: Tensor) -> Tensor:
     return (new - old).detach().flatten(1).norm(dim=1) / norm.clamp_min(torch.finfo(new.dtype).tiny)
 
 
+def completed(z: Tensor, iterations: int, residuals: list[Tensor] | None) -> Solution:
+    """The Solution of a solver that applied f `iterations` times to every sample.
+
+    Args:
+        z: the last iterate, (batch, ...).
+        iterations: how many times f was applied.
+        residuals: (batch,) for each iteration, or None if they were not recorded. Only if they were is z checked for
+            values that are not finite: on a GPU the check would otherwise cost time in every step.
+    """
+    evaluations, status = _per_sample(z, iterations), _per_sample(z, Status.COMPLETED)
+    history = None
+    if residuals is not None:
+        history = torch.stack(residuals) if residuals else z.new_zeros((0, z.shape[0]))
+        status = torch.where(z.flatten(1).isfinite().all(1), status, Status.DIVERGED)
+    return Solution(z, evaluations, history, status, iterations)
+
+
 def _per_sample(z: Tensor, value: int) -> Tensor:
     return torch.full((z.shape[0],), value, dtype=torch.int64, device=z.device)
 
@@ -62,7 +81,7 @@ def _per_sample(z: Tensor, value: int) -> Tensor:
 class FixedCount:
     """Apply f exactly `iterations` times, under the caller's gradient mode.
 
-    Residuals cost two reductions an iteration and are recorded on request only.
+    Recording residuals costs two reductions an iteration.
     """
 
     iterations: int
@@ -78,19 +97,14 @@ class FixedCount:
             old, z = z, f(z)
             if self.record_residuals:
                 residuals.append(residual(z, old))
-        status = _per_sample(z, Status.COMPLETED)
-        history = None
-        if self.record_residuals:
-            history = torch.stack(residuals) if residuals else z.new_zeros((0, z.shape[0]))
-            status = torch.where(z.flatten(1).isfinite().all(1), status, Status.DIVERGED)
-        return Solution(z, _per_sample(z, self.iterations), history, status)
+        return completed(z, self.iterations, residuals if self.record_residuals else None)
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Iterate each sample until its residual is at most `tolerance`, `max_iterations` at the latest.
+    """Iterate each sample until its residual is at most `tolerance`, but at most `max_iterations` times.
 
-    A converged sample keeps its value, so the result of a sample does not depend on its batch; f still runs on the
+    A converged sample keeps its value, so the result of a sample does not depend on its batch. f still runs on the
     whole batch until the last sample is done.
     """
 
@@ -120,4 +134,4 @@ class Tolerance:
             active = status == Status.EXHAUSTED
             if not active.any():
                 break
-        return Solution(z, evaluations, torch.stack(history), status)
+        return Solution(z, evaluations, torch.stack(history), status, len(history))

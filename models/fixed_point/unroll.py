@@ -1,15 +1,15 @@
-"""How training runs the implicit layer (paper, Sec. 3.4 and Algorithm 1).
+"""Unrolled fixed-point iteration for training (paper, Sec. 3.4 and Algorithm 1).
 
-Each policy draws, for a training step, an `Unroll(n, m)`: n iterations that build no graph, then m through which the
-gradient flows. The state between the two is always detached, n = 0 included: the fixed point does not depend on where
-the iteration starts, so no gradient is owed to it.
+For each training step a policy draws an `Unroll(n, m)`: n iterations without a graph, then m iterations through which
+the gradient flows. The state between the two is always detached, even if n = 0: the fixed point does not depend on
+where the iteration starts, so the start gets no gradient.
 
     JFB                 n = N,           m = 1
     multi-step JFB      n = N,           m = M
     stochastic JFB      n ~ U{0..N},     m ~ U{1..M}
 
-The draw is keyed by (seed, step), hence the same on every rank: ranks that drew for themselves would wait for the
-slowest draw at each step.
+The draw is keyed by (seed, step), so it is the same on every rank. If each rank drew its own (n, m), every step would
+take as long as the largest draw.
 """
 
 import random
@@ -37,15 +37,16 @@ class Unroll:
     def __call__(self, f: Function, z0: Tensor) -> Solution:
         with torch.no_grad():
             start = FixedCount(self.without_grad)(f, z0).z
-        # Autocast keeps the low-precision weights it made without a graph, and would use them below: no gradients then.
+        # Autocast caches the 16-bit weights that it made without a graph. Used below, they would get no gradients.
         if self.without_grad:
             torch.clear_autocast_cache()
         solution = FixedCount(self.with_grad)(f, start.detach())
-        return Solution(solution.z, solution.evaluations + self.without_grad, None, solution.status)
+        executed = self.without_grad + self.with_grad
+        return Solution(solution.z, solution.evaluations + self.without_grad, None, solution.status, executed)
 
 
 class UnrollPolicy(Protocol):
-    """Draws how one training step unrolls the implicit layer."""
+    """Draws the number of iterations, without and with gradient, of one training step."""
 
     def draw(self, seed: int, step: int) -> Unroll: ...
 
@@ -84,7 +85,11 @@ class StochasticJFB:
 
 
 def make_policy(name: str, n: int, m: int) -> UnrollPolicy:
-    """The policy called "jfb", "multi-step" or "stochastic", with N and M. ValueError for another name."""
+    """The policy "jfb" (which ignores m), "multi-step" or "stochastic" with N = n and M = m.
+
+    Raises:
+        ValueError: unknown name.
+    """
     match name:
         case "jfb":
             return JFB(n)
@@ -92,4 +97,4 @@ def make_policy(name: str, n: int, m: int) -> UnrollPolicy:
             return MultiStepJFB(n, m)
         case "stochastic":
             return StochasticJFB(n, m)
-    raise ValueError(f"unroll must be jfb, multi-step or stochastic, got {name!r}")
+    raise ValueError(f"unroll must be one of jfb, multi-step, stochastic, got {name!r}")

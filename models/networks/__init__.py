@@ -1,1 +1,4 @@
-"""Networks: blocks, embedders, DiT and FPDM, and how they are compiled and checkpointed."""
+"""The networks: DiT and FPDM over shared transformer blocks, with fast CPU kernels, checkpointing and compilation.
+
+Read `patch_network`, `blocks` and `fpdm` first.
+"""

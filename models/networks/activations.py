@@ -2,9 +2,9 @@
 
     0.5 x (1 + tanh(u)) = x sigmoid(2u),  u = sqrt(2/pi) (x + 0.044715 x^3)
 
-The two sides are equal. Torch's CPU kernel evaluates the left one, whose tanh costs as much as a projection of the
-block at small widths; the right one, in place, takes a third of the time. Where a graph is built the gain is lost
-to the memory that the steps would keep, so training keeps torch's kernel, and so does every other device.
+Both sides are equal. Torch's CPU kernel evaluates the left side, whose tanh costs as much as a projection of the block
+at small widths. The right side, computed in place, takes a third of the time. With gradients the intermediate results
+would have to be kept, which costs the gain, so training and other devices use torch's kernel.
 """
 
 import math

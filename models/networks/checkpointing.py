@@ -1,7 +1,7 @@
-"""Activation checkpointing: of a function keep the inputs only, and compute it again when backward comes to it.
+"""Activation checkpointing: keep only the inputs of a function and compute it again in backward.
 
-Memory for time: one more forward of what is recomputed. Gradients are the same to the bit, as the same operations run
-on the same numbers, under the autocast of the first run (torch.utils.checkpoint sees to it).
+It saves memory and costs one more forward of the function. The gradients are the same bit for bit: the same operations
+run on the same numbers, under the autocast of the first run (torch.utils.checkpoint restores it).
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(function: Callable[..., Tensor], *inputs: object) -> Tensor:
-    """function(*inputs), computed again in backward where a graph is built. The function draws nothing at random."""
+    """function(*inputs), computed again in backward if a graph is built. The function must not use random numbers."""
     if not torch.is_grad_enabled():
         return function(*inputs)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)

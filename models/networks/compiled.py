@@ -1,27 +1,21 @@
-"""Regional compilation: what a network repeats is compiled once, and shared by all blocks, steps and iterations.
+"""Regional compilation: the repeated parts of a network are compiled once, for all blocks, steps and iterations.
 
-The regions are the explicit block and the iteration of the implicit layer. Everything else of a network runs once a
-step, and stays eager. Compiled is the first call with new shapes or another gradient mode; names in the state dict
-stay as they are.
+The regions are the modules that have a method `compile_region`: the stack of explicit blocks and the implicit layer.
+The rest of a network runs once a step and stays eager. The first call with new shapes or another gradient mode
+compiles. The state dict's names do not change.
 """
 
 import torch
 from torch import nn
 
-from models.networks.blocks import BlockStack
-from models.networks.fpdm import ImplicitLayer
-
 
 def compile_regions(model: nn.Module) -> None:
-    """Have the blocks and iterations of a DiT or FPDM compiled by torch's default compiler, in place.
+    """Compile the regions of a network with torch's default compiler, in place.
 
-    Beyond its limit of recompilations torch would go on eager, with a warning; here it raises.
+    Beyond its limit of recompilations torch would warn and go on eager; here it raises.
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     for module in model.modules():
-        if isinstance(module, BlockStack):
-            for block in module:
-                block.compile(dynamic=False)
-        elif isinstance(module, ImplicitLayer):
-            module.iterate = torch.compile(module.iterate, dynamic=False)  # type: ignore[method-assign]
+        if hasattr(module, "compile_region"):
+            module.compile_region()  # type: ignore[operator]

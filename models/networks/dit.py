@@ -1,18 +1,23 @@
 """DiT: an explicit stack of blocks (Peebles & Xie 2023), the paper's baseline."""
 
+from collections.abc import Callable
+from typing import cast
+
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor
 
-from models.networks.blocks import BlockStack, PatchNetwork, initialize
+from models.diffusion.denoiser import Prediction
+from models.networks.blocks import BlockStack, DiTBlock
+from models.networks.patch_network import PatchNetwork, initialize
 
 
 class DiT(PatchNetwork, PyTorchModelHubMixin):
-    """Diffusion transformer. Every block sees label and timestep.
+    """Diffusion transformer. Every block is conditioned on label and timestep.
 
     Args:
         input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma: as for `PatchNetwork`.
         depth: number of blocks.
-        num_heads: attention heads; must divide `hidden_size`.
+        num_heads: attention heads, must divide `hidden_size`.
     """
 
     def __init__(
@@ -30,17 +35,20 @@ class DiT(PatchNetwork, PyTorchModelHubMixin):
         self.blocks = BlockStack(depth, hidden_size, num_heads)
         initialize(self)
 
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether training recomputes each block in backward instead of keeping its activations; timm's convention."""
-        self.blocks.grad_checkpointing = enable
-
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """(batch, in_channels, size, size), (batch,), (batch,) -> prediction (batch, out_channels, size, size)."""
         condition = self.t_embedder(t) + self.y_embedder(y)
         return self.to_image(self.blocks(self.to_tokens(x), condition), condition)
 
-    def predict(
-        self, x: Tensor, t: Tensor, y: Tensor, iterations: object = None, init: Tensor | None = None
-    ) -> tuple[Tensor, None]:
-        """The samplers' and trainers' view (see `sampling.Denoiser`): no iterations to choose, no state to carry."""
-        return self(x, t, y), None
+    def predict(self, x: Tensor, t: Tensor, y: Tensor, iterations: object = None, state: object = None) -> Prediction:
+        """As `Denoiser.predict`; `iterations` and `state` are ignored."""
+        return Prediction(self(x, t, y))
+
+    def timed_parts(self, tokens: Tensor, condition: Tensor) -> dict[str, Callable[[], object]]:
+        """A block with its modulation, and without."""
+        block = cast(DiTBlock, self.blocks[0])
+        modulation = block.modulation(condition)
+        return {
+            "block": lambda: block(tokens, block.modulation(condition)),
+            "bare block": lambda: block(tokens, modulation),
+        }

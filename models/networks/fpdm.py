@@ -5,27 +5,34 @@
     z*    = block(proj([z*, x~]) | y, t),  proj = Linear -> GELU -> Linear (3)
     x_post = post(z* | y)                                                  (4)
 
-Pre and post blocks and the final layer see the label only, the implicit layer label and timestep. What does not change
-between the iterations of one step is computed once: x~'s half of proj's first map, and the block's modulation.
+Pre and post blocks and the final layer are conditioned on the label only, the implicit layer on label and timestep. Two
+things do not change between the iterations of one step and are computed once: the half of proj's first map that acts
+on x~, and the block's modulation.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from models.diffusion.denoiser import Prediction
 from models.fixed_point.solvers import FixedCount, Function, Solution, Solver
 from models.networks.activations import gelu_tanh
-from models.networks.blocks import BlockStack, DiTBlock, Modulation, PatchNetwork, initialize
+from models.networks.blocks import BlockStack, DiTBlock, Modulation
 from models.networks.checkpointing import recomputed
 from models.networks.linear import TokenLinear, token_linear
+from models.networks.patch_network import PatchNetwork, initialize
 
 
 class ImplicitLayer(nn.Module):
     """The implicit layer f(z) = block(proj([z, x~]), c) of Eq. 3.
 
     Attributes:
-        grad_checkpointing: whether each iteration is recomputed in backward.
+        grad_checkpointing: whether backward recomputes each iteration. Then an iteration with gradient keeps its input
+            state (batch, tokens, hidden) and nothing else.
     """
 
     def __init__(self, hidden_size: int, num_heads: int) -> None:
@@ -37,20 +44,24 @@ class ImplicitLayer(nn.Module):
         self.grad_checkpointing = False
 
     def bind(self, x_pre: Tensor, condition: Tensor) -> Function:
-        """Fix x_pre (batch, tokens, hidden) and the condition (batch, hidden): the f of this step.
+        """The f of one step, for given x_pre (batch, tokens, hidden) and condition (batch, hidden).
 
-        proj_fc1([z, x~]) = W_z z + (W_x x~ + b); the bracket is computed here, once.
+        proj_fc1([z, x~]) = W_z z + (W_x x~ + b). The bracket is computed here, once.
         """
         weight_z, weight_x = (half.contiguous() for half in self.proj_fc1.weight.chunk(2, dim=1))
         injected = token_linear(self.injection(x_pre), weight_x, self.proj_fc1.bias)
-        weight_z = weight_z.to(injected.dtype)  # autocast would cast what is no parameter at every iteration
+        weight_z = weight_z.to(injected.dtype)  # autocast caches casts of parameters only
         modulation = self.block.modulation(condition)
 
         f = partial(self.iterate, weight_z=weight_z, injected=injected, modulation=modulation)
         return partial(recomputed, f) if self.grad_checkpointing else f
 
+    def compile_region(self) -> None:
+        """Compile an iteration, in place."""
+        self.iterate = torch.compile(self.iterate, dynamic=False)  # type: ignore[method-assign]
+
     def iterate(self, z: Tensor, weight_z: Tensor, injected: Tensor, modulation: Modulation) -> Tensor:
-        """f(z), (batch, tokens, hidden), from what `bind` computed."""
+        """f(z): (batch, tokens, hidden) -> the same shape. `bind` computes the other arguments."""
         hidden = gelu_tanh(token_linear(z, weight_z).add_(injected))
         return self.block(self.proj_fc2(hidden), modulation)
 
@@ -60,8 +71,8 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
 
     Args:
         input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma: as for `PatchNetwork`.
-        num_heads: attention heads; must divide `hidden_size`.
-        depth: depth of the DiT that this is the twin of; kept with the configuration, builds nothing.
+        num_heads: attention heads, must divide `hidden_size`.
+        depth: depth of the DiT that this network is compared with. It is kept in the configuration and builds nothing.
         n_pre: explicit blocks before the implicit layer.
         n_post: explicit blocks after it.
     """
@@ -85,13 +96,6 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         self.post = BlockStack(n_post, hidden_size, num_heads)
         initialize(self)
 
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether training recomputes each explicit block and each iteration in backward; timm's convention.
-
-        Of the iterations with gradient, each state (batch, tokens, hidden) is kept then, and nothing else.
-        """
-        self.pre.grad_checkpointing = self.implicit.grad_checkpointing = self.post.grad_checkpointing = enable
-
     def forward(
         self, x: Tensor, t: Tensor, y: Tensor, *, iterations: int | Solver, init: Tensor | None = None
     ) -> tuple[Tensor, Solution]:
@@ -100,12 +104,12 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         Args:
             x: (batch, in_channels, size, size).
             t, y: (batch,) timesteps and labels.
-            iterations: how many, or a solver (`FixedCount`, `Tolerance`, `Unroll`).
-            init: (batch, tokens, hidden) where the iteration starts, e.g. `Solution.z` of the previous step
-                (Sec. 3.3, reuse); x_pre if None.
+            iterations: a number of iterations, or a solver (`FixedCount`, `Tolerance`, `Unroll`).
+            init: start of the iteration (batch, tokens, hidden), e.g. `Solution.z` of the previous step (Sec. 3.3,
+                reuse). The default is x_pre.
 
         Returns:
-            prediction (batch, out_channels, size, size) and the Solution, its z (batch, tokens, hidden).
+            prediction (batch, out_channels, size, size), and the Solution with z (batch, tokens, hidden).
         """
         label = self.y_embedder(y)
         x_pre = self.pre(self.to_tokens(x), label)
@@ -114,9 +118,12 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         solution = solver(f, x_pre if init is None else init)
         return self.to_image(self.post(solution.z, label), label), solution
 
-    def predict(
-        self, x: Tensor, t: Tensor, y: Tensor, iterations: int | Solver, init: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The samplers' and trainers' view (see `sampling.Denoiser`): prediction and the state to carry on, z."""
-        prediction, solution = self(x, t, y, iterations=iterations, init=init)
-        return prediction, solution.z
+    def predict(self, x: Tensor, t: Tensor, y: Tensor, iterations: int | Solver, state: Any = None) -> Prediction:
+        """As `Denoiser.predict`; the state is the solution z, (batch, tokens, hidden)."""
+        prediction, solution = self(x, t, y, iterations=iterations, init=state)
+        return Prediction(prediction, solution.z, solution)
+
+    def timed_parts(self, tokens: Tensor, condition: Tensor) -> dict[str, Callable[[], object]]:
+        """An iteration, and the binding that comes before the iterations of a step."""
+        f = self.implicit.bind(tokens, condition)
+        return {"iteration": lambda: f(tokens), "binding": lambda: self.implicit.bind(tokens, condition)}

@@ -1,10 +1,10 @@
-"""Linear maps of tokens, by the CPU library that is faster.
+"""Linear maps of tokens, computed by the faster of two CPU libraries.
 
-Torch sends float32 matrix products to MKL, which on CPUs that are not Intel's leaves AVX-512 unused. oneDNN does not.
-It is reached through the linear operator that torch's own compiler uses or, where a gradient is owed, which that
-operator has none for, through a 1x1 convolution over channels-last data: the same product without a copy. On an AMD
-EPYC with AVX-512 a product takes half as long (bench/PERFORMANCE.md). Other devices, and products too small to repay
-the set-up, go the ordinary way.
+Torch computes float32 matrix products with MKL, which does not use AVX-512 on CPUs other than Intel's. oneDNN does.
+Without gradients, oneDNN is reached through the linear operator that torch's compiler uses. That operator has no
+derivative, so with gradients a 1x1 convolution over channels-last data computes the same product without a copy. On an
+AMD EPYC with AVX-512 a product takes half as long (bench/PERFORMANCE.md). Other devices and small products use
+`F.linear`.
 """
 
 import torch
@@ -41,7 +41,7 @@ def token_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     batch, tokens, width = x.shape
     rows = batch * tokens
-    images = 16 if torch.get_num_threads() == 1 else 1  # on one thread torch takes oneDNN from 16 images on
+    images = 16 if torch.get_num_threads() == 1 else 1  # on one thread torch uses oneDNN for 16 images or more
     if rows % images:
         return F.linear(x, weight, bias)
     columns = 16 if rows // images % 16 == 0 else 1
@@ -51,7 +51,7 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class TokenLinear(nn.Linear):
-    """`nn.Linear` for (batch, tokens, in), through `token_linear`."""
+    """`nn.Linear` for (batch, tokens, in), computed by `token_linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, tokens, in) -> (batch, tokens, out)."""

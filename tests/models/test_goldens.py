@@ -9,9 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from models.diffusion.objective import variational_bound
-from models.diffusion.sampling import UPDATES, make_schedule
+from models.diffusion.samplers import SAMPLERS
 from models.diffusion.schedule import linear_schedule
-from models.diffusion.timesteps import select_timesteps
+from models.diffusion.timesteps import make_schedule, select_timesteps
 from models.released import load_released
 from models.zoo import create_model
 
@@ -94,8 +94,10 @@ def test_sampler_updates(diffusion, steps, sampler):
     timesteps = select_timesteps(steps)
     assert list(timesteps) == diffusion[f"S{steps}.timesteps"].tolist()
     noise_schedule, x = linear_schedule(), diffusion[f"S{steps}.x_T"]
-    for i, step in enumerate(make_schedule(timesteps, [1] * steps)):
+    schedule = make_schedule(timesteps, [1] * steps)
+    update = SAMPLERS[sampler].make(noise_schedule, schedule)
+    for i, step in enumerate(schedule):
         abar, abar_prev = noise_schedule.abar(step.t, x), noise_schedule.abar(step.t_prev, x)
         output, noise = diffusion[f"S{steps}.model_outputs"][i], diffusion[f"S{steps}.noises"][i]
-        x = UPDATES[sampler](x, output, abar, abar_prev, lambda noise=noise: noise)
+        x = update(x, output, abar, abar_prev, lambda noise=noise: noise)
         torch.testing.assert_close(x, diffusion[f"S{steps}.{sampler}"][i], **TOLERANCE)

@@ -53,3 +53,11 @@ def test_a_budget_below_every_spending_leaves_one_iteration_a_step():
     threshold, spent = find_threshold(lambda threshold: 3.0, 2.0)
     assert threshold == math.inf
     assert math.isnan(spent)
+
+
+def test_budget_is_never_exceeded_and_steps_are_bounded():
+    for budget in (30, 140, 281, 560):
+        for per_step in range(1, 40):
+            steps = affordable_steps(budget, per_step)
+            assert steps * per_step <= budget < (steps + 1) * per_step
+    assert affordable_steps(10**6, 3) == 1000

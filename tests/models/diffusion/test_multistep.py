@@ -1,19 +1,17 @@
-import subprocess
-import sys
-
 import diffusers
 import pytest
 import torch
 
 from models.diffusion.allocation import constant
-from models.diffusion.multistep import MULTISTEP, TERMINAL_ABAR, Multistep, noise_ratios
-from models.diffusion.sampling import SAMPLERS, Guidance, SampleNoise, make_schedule, sample
+from models.diffusion.denoiser import Prediction
+from models.diffusion.multistep import TERMINAL_ABAR, noise_ratios
+from models.diffusion.samplers import SAMPLERS
+from models.diffusion.sampling import Guidance, SampleNoise, sample
 from models.diffusion.schedule import linear_schedule
-from models.diffusion.timesteps import SPACINGS, select_timesteps
-from models.fixed_point.solvers import FixedCount, Tolerance
-from models.zoo import create_model
+from models.diffusion.timesteps import SPACINGS, make_schedule, select_timesteps
 
 SCHEDULE = linear_schedule()
+MULTISTEP = ("dpm++", "unipc")
 MEAN, DEVIATION = 0.3, 0.5
 SHAPE = (2, 4, 4)
 
@@ -24,14 +22,14 @@ class GaussianOracle:
     def __init__(self):
         self.timesteps, self.iterations = [], []
 
-    def predict(self, x, t, y, iterations, init=None):
+    def predict(self, x, t, y, iterations, state=None):
         self.timesteps.append(int(t[0]))
         self.iterations.append(iterations)
         abar = SCHEDULE.abar(t, x)
         score = (x - abar.sqrt() * MEAN) / (abar * DEVIATION**2 + 1 - abar)  # minus the score of the marginal
         x0, noise = MEAN + abar.sqrt() * DEVIATION**2 * score, (1 - abar).sqrt() * score
         v = (abar.sqrt() * noise - (1 - abar).sqrt() * x0).float()
-        return torch.cat([v, torch.full_like(v, torch.nan)], 1), None
+        return Prediction(torch.cat([v, torch.full_like(v, torch.nan)], 1))
 
 
 def draw(sampler, steps, indices=range(6), spacing="linspace", oracle=None, **options):
@@ -39,7 +37,7 @@ def draw(sampler, steps, indices=range(6), spacing="linspace", oracle=None, **op
     y = torch.zeros(len(indices), dtype=torch.long)
     return sample(
         oracle or GaussianOracle(), SCHEDULE, schedule, y, SampleNoise(0, indices, SHAPE), sampler=sampler, **options
-    )
+    ).x
 
 
 def error(sampler, steps, spacing="linspace"):
@@ -72,7 +70,7 @@ def test_it_is_diffusers_sampler_where_diffusers_has_our_timesteps(name):
     assert theirs.timesteps.tolist() == list(timesteps)
     x, oracle = SampleNoise(0, range(6), SHAPE).draw(), GaussianOracle()
     for t in timesteps:
-        v = oracle.predict(x, torch.full((6,), t), None, None)[0].chunk(2, 1)[0]
+        v = oracle.predict(x, torch.full((6,), t), None, None).value.chunk(2, 1)[0]
         x = theirs.step(v, t, x).prev_sample
     torch.testing.assert_close(draw(name, 20, spacing="trailing"), x, rtol=0, atol=1e-4)
 
@@ -141,52 +139,8 @@ def test_guidance_of_agreeing_halves_changes_nothing(name):
 
 @pytest.mark.parametrize("name", MULTISTEP)
 def test_a_run_ends_with_its_schedule(name):
-    update = Multistep(name, SCHEDULE, make_schedule([999], [1]))
+    update = SAMPLERS[name].make(SCHEDULE, make_schedule([999], [1]))
     x, abar = torch.zeros(1, *SHAPE), torch.ones(())
     update(x, x, abar, abar, lambda: x)
     with pytest.raises(IndexError):
         update(x, x, abar, abar, lambda: x)
-
-
-def test_unknown_names_are_told_all_choices():
-    assert SAMPLERS == ("ddpm", "ddim", "dpm++", "unipc")
-    with pytest.raises(ValueError, match=r"one of ddpm, ddim, dpm\+\+, unipc, got 'heun'"):
-        draw("heun", 2)
-    with pytest.raises(ValueError, match=r"one of dpm\+\+, unipc, got 'ddim'"):
-        Multistep("ddim", SCHEDULE, ())
-
-
-def test_diffusers_is_not_imported_before_it_is_needed():
-    code = "import sys, models.diffusion.sampling; sys.exit('diffusers' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-class WithCounts:
-    """Gives a network the number of iterations in place of the solver."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def predict(self, x, t, y, iterations, init=None):
-        return self.model.predict(x, t, y, iterations.iterations, init)
-
-
-@pytest.mark.parametrize("kind", ["dit", "fpdm"])
-def test_the_default_solver_is_the_iteration_count_and_another_is_used(kind):
-    torch.manual_seed(0)
-    size = {"input_size": 4, "in_channels": 2, "hidden_size": 16, "depth": 4, "num_heads": 2, "num_classes": 10}
-    model = create_model(f"{kind}_s_2", **size).eval()
-    for p in model.parameters():
-        p.data.add_(0.05 * torch.randn_like(p))
-    default = draw("ddim", 4, oracle=model)
-    assert torch.equal(default, draw("ddim", 4, oracle=WithCounts(model)))
-    other = draw("ddim", 4, oracle=model, solver=lambda k: FixedCount(k + 2))
-    assert torch.equal(other, default) == (kind == "dit")  # explicit networks have nothing to solve
-
-
-def test_the_solver_is_made_from_each_steps_iterations():
-    oracle = GaussianOracle()
-    draw("ddim", 3, oracle=oracle, solver=lambda k: Tolerance(0.1, k))
-    assert oracle.iterations == [Tolerance(0.1, 3)] * 3
-    draw("ddim", 2, oracle=oracle)
-    assert oracle.iterations[3:] == [FixedCount(3)] * 2

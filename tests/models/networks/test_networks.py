@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from models.fixed_point.unroll import JFB, MultiStepJFB, StochasticJFB, Unroll
-from models.networks import linear
-from models.zoo import create_model, model_config
+from models.fixed_point.unroll import Unroll
+from models.zoo import create_model
 
 SMALL = {"input_size": 8, "in_channels": 1, "hidden_size": 32, "depth": 4, "num_heads": 2, "num_classes": 10}
 
@@ -24,15 +23,6 @@ def inputs(batch=3):
     return x, torch.arange(batch) * 100, torch.arange(batch)
 
 
-@pytest.mark.parametrize(("name", "millions"), [("dit_xl_2", 674.8), ("fpdm_xl_2", 86.5)])
-def test_parameter_counts_of_the_paper(name, millions):
-    with torch.device("meta"):
-        model = create_model(name)
-    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
-    block = model.blocks[0] if name.startswith("dit") else model.implicit.block
-    assert round(sum(p.numel() for p in block.parameters()) / 1e6, 1) == 23.9
-
-
 def test_blocks_are_the_identity_at_initialisation():
     model = create_model("dit_s_2", **SMALL)
     x = torch.randn(2, 16, 32)
@@ -44,8 +34,8 @@ def test_blocks_are_the_identity_at_initialisation():
 @pytest.mark.parametrize("learn_sigma", [True, False])
 @pytest.mark.parametrize("kind", ["dit", "fpdm"])
 def test_output_channels(kind, learn_sigma):
-    prediction, _ = small(kind, learn_sigma=learn_sigma).predict(*inputs(), 2)
-    assert prediction.shape == (3, 2 if learn_sigma else 1, 8, 8)
+    prediction = small(kind, learn_sigma=learn_sigma).predict(*inputs(), 2)
+    assert prediction.value.shape == (3, 2 if learn_sigma else 1, 8, 8)
 
 
 def test_implicit_layer_equals_the_equation_written_out():
@@ -95,6 +85,7 @@ def test_unrolled_gradient_equals_autograd_from_the_same_detached_state(n, m):
     prediction.square().mean().backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     assert solution.evaluations.tolist() == [n + m] * 3
+    assert solution.executed == n + m
 
     model.zero_grad()
     with torch.no_grad():
@@ -156,55 +147,6 @@ def test_iterations_without_gradient_build_no_graph():
         return total
 
     assert saved_bytes(Unroll(0, 2)) == saved_bytes(Unroll(9, 2)) < saved_bytes(Unroll(0, 3))
-
-
-def test_policies_draw_their_ranges_and_only_from_seed_and_step():
-    assert JFB(6).draw(0, 5) == Unroll(6, 1)
-    assert MultiStepJFB(6, 12).draw(0, 5) == Unroll(6, 12)
-    policy = StochasticJFB(3, 2)
-    draws = [policy.draw(0, step) for step in range(400)]
-    assert {d.without_grad for d in draws} == {0, 1, 2, 3}
-    assert {d.with_grad for d in draws} == {1, 2}
-    assert draws == [policy.draw(0, step) for step in range(400)] != [policy.draw(1, step) for step in range(400)]
-
-
-def test_unknown_names_and_options_are_named():
-    with pytest.raises(ValueError, match="unknown model 'dit_xxl_2'"):
-        create_model("dit_xxl_2")
-    with pytest.raises(ValueError, match="dit_s_2 has no option n_pre"):
-        create_model("dit_s_2", n_pre=1)
-    with pytest.raises(ValueError, match="patch_size 3 does not divide"):
-        model_config("fpdm_s_3")
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("tokens", [16, 17, 12])
-def test_token_linear_equals_linear_with_its_gradients(tokens, threads, monkeypatch):
-    monkeypatch.setattr(linear, "_WORTHWHILE_ROWS", 0)
-    monkeypatch.setattr(linear, "_WORTHWHILE_MACS", 0)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    torch.manual_seed(0)
-    x, weight, bias = torch.randn(16, tokens, 32), torch.randn(48, 64)[:, ::2], torch.randn(48)
-    results = []
-    for multiply in (linear.token_linear, torch.nn.functional.linear):
-        leaves = [t.clone().requires_grad_() for t in (x, weight, bias)]
-        out = multiply(*leaves)
-        with torch.no_grad():
-            without = multiply(x, weight, None)
-        results.append([out, *torch.autograd.grad(out.square().sum(), leaves), without])
-    for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
-
-
-def test_token_linear_gives_gradients_to_whoever_wants_them(monkeypatch):
-    """The operator without a derivative must not be taken where only one of its inputs wants a gradient."""
-    monkeypatch.setattr(linear, "_WORTHWHILE_ROWS", 0)
-    monkeypatch.setattr(linear, "_WORTHWHILE_MACS", 0)
-    for wanting in range(3):
-        tensors = [torch.randn(2, 16, 32), torch.randn(48, 32), torch.randn(48)]
-        tensors[wanting].requires_grad_()
-        linear.token_linear(*tensors).sum().backward()
-        assert tensors[wanting].grad.abs().sum() > 0
 
 
 def test_pretrained_round_trip(tmp_path):

@@ -1,15 +1,22 @@
+"""What families say of their networks equals what the networks do."""
+
+from functools import cache
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.spec.grids import get_cells
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
-from models.cost import block_macs, forward_macs, forward_passes, injection_macs, step_injection_macs
-from models.zoo import build, model_config
+from models.config import ModelConfig
+from models.cost import block_macs, injection_macs, step_injection_macs
+from models.families import build, forward_macs, forward_passes, parameters
+from models.zoo import model_config
 
 
+@cache
 def counted_macs(config, iterations):
     """What torch counts for one image. Attention runs as plain products, whose count torch knows on every device."""
     with torch.device("meta"):
@@ -50,3 +57,28 @@ def test_the_injection_is_counted_and_what_is_saved_is_not():
     plain = injection_macs(config) + config.tokens * 2 * config.hidden_size**2  # both halves every time
     assert plain / block_macs(config) == pytest.approx(0.48, abs=0.01)  # the paper's implementation
     assert step_injection_macs(config) < 2 * injection_macs(config)
+
+
+DIGITS = {"input_size": 8, "patch_size": 2, "in_channels": 1, "hidden_size": 128, "num_heads": 4, "num_classes": 10}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(model_config(f"dit_{size}_2") for size in ("s", "b", "xl")),
+        *(model_config(f"fpdm_{size}_2", n_pre=k, n_post=k) for size in ("s", "b", "xl") for k in (0, 1, 2, 4)),
+        model_config("fpdm_s_4", n_pre=0, n_post=3, learn_sigma=False),
+        ModelConfig("dit", depth=6, learn_sigma=False, **DIGITS),
+        ModelConfig("fpdm", depth=6, n_pre=1, n_post=1, **DIGITS),
+    ],
+    ids=str,
+)
+def test_parameter_formula_equals_the_network(config):
+    with torch.device("meta"):
+        network = build(config)
+    assert parameters(config) == sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def test_parameters_are_the_papers():
+    assert parameters(model_config("dit_xl_2")) == pytest.approx(674.8e6, abs=0.05e6)
+    assert parameters(model_config("fpdm_xl_2")) == pytest.approx(86.5e6, abs=0.05e6)

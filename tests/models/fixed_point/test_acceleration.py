@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from models.fixed_point.accelerated import Anderson, Broyden
+from models.fixed_point.anderson import Anderson
+from models.fixed_point.broyden import Broyden
 from models.fixed_point.solvers import FixedCount, Status
 from models.zoo import create_model
 
@@ -73,6 +74,7 @@ def test_calls_are_what_is_reported(solver, k):
     f = Affine()
     solution = solver(k)(f, torch.zeros_like(f.b))
     assert f.calls == k
+    assert solution.executed == k
     assert solution.evaluations.tolist() == [k] * 3
     assert solution.residuals is None
     assert solution.status.tolist() == [Status.COMPLETED] * 3
