@@ -1,4 +1,4 @@
-"""What is compared: suites, contenders, cells, grids, accounts.
+"""Specifications: suites, contenders, cells, grids, accounts.
 
 Plain data, importable without torch; nothing here reads a file.
 """

@@ -1,89 +1,99 @@
 """Accounts: what a sampling step costs in block passes, MACs or seconds, and how many steps a budget buys. No torch.
 
-A budget of b block passes is what the suite's DiT spends on b // depth steps (Table 1: 5, 10, 20 steps of 28 blocks).
-In `blocks`, the paper's account, FPDM may take b // (n_pre + k + n_post) steps; the injections are free (footnote 3).
-In `macs` and `seconds` it may take as many steps as its own price fits into DiT's spend. An account decides the number
-of steps and nothing else: equal schedules are equal cells, whichever account asks for them.
+A budget of b block passes is what the suite's baseline spends on b // depth steps (Table 1: 5, 10, 20 steps of 28
+blocks). In `blocks`, the paper's account, a contender may take b // passes steps; injections are free (footnote 3). In
+`macs` and `seconds` it may take as many steps as its own price fits into what the baseline spends. An account decides
+the number of steps and nothing else: equal schedules are equal cells, whichever account asks for them.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bench.spec.cells import Cell
 from bench.system.errors import BadInputError
-from models.cost import forward_macs, forward_passes
+from models.config import ModelConfig
 from models.diffusion.allocation import affordable_steps
 from models.diffusion.timesteps import TIMESTEPS
-from models.zoo import ModelConfig
+from models.families import family_of, forward_macs, forward_passes
 
 ACCOUNTS = {"blocks": "block passes", "macs": "MACs", "seconds": "seconds"}  # name -> currency
-ROUNDING = 1e-9  # of a step: a price that fits but for the last bits of a float fits
+ROUNDING = 1e-9  # steps; a price that exceeds the budget by float rounding only still fits
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Seconds of the parts of a suite's twins for one batch: medians of a calibration (`bench.evaluation.calibration`).
+    """Seconds of sampling steps and of their parts for one batch: medians of a calibration (`Speed`).
 
     Attributes:
-        dit, fpdm: the twins that were measured.
+        configs: the networks that were measured, by contender.
         batch_size: images in the batch.
-        hardware: the machine that it was measured on.
-        dit_step_s: a sampling step of the DiT, scheduler included.
-        fpdm_step_s: a sampling step of the FPDM but for its iterations.
-        iteration_s: an iteration: injection and block.
-        block_s: an explicit block, modulation included.
+        hardware: the machine that was measured.
+        steps_s: a sampling step of each contender, scheduler included; without iterations where it has any.
+        parts_s: a step's parts, by name (`Family.parts`).
 
     Raises:
-        ValueError: a price that is no positive number.
+        ValueError: a price is not a positive number.
     """
 
-    dit: ModelConfig
-    fpdm: ModelConfig
+    configs: Mapping[str, ModelConfig]
     batch_size: int
     hardware: str
-    dit_step_s: float
-    fpdm_step_s: float
-    iteration_s: float
-    block_s: float
+    steps_s: Mapping[str, float]
+    parts_s: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        for name in ("dit_step_s", "fpdm_step_s", "iteration_s", "block_s"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
+        for name, seconds in (*self.steps_s.items(), *self.parts_s.items()):
+            if not 0 < seconds < math.inf:
+                raise ValueError(f"{name}_s must be a positive number, got {seconds}")
+
+    def covers(self, config: ModelConfig) -> bool:
+        """Whether a step of this network has a price."""
+        return self._measured(config) is not None
 
     def step_s(self, config: ModelConfig, iterations: int) -> float:
-        """Seconds of a step for the batch, by plain iteration; BadInputError for networks of other sizes."""
-        if config == self.dit:
-            return self.dit_step_s
-        if config.implicit and replace(config, n_pre=self.fpdm.n_pre, n_post=self.fpdm.n_post) == self.fpdm:
-            more_blocks = forward_passes(config, 0) - forward_passes(self.fpdm, 0)
-            return self.fpdm_step_s + more_blocks * self.block_s + iterations * self.iteration_s
-        raise BadInputError(
-            f"seconds are calibrated for twins of width {self.dit.hidden_size} and depth {self.dit.depth}, not for "
-            f"{config.kind} of width {config.hidden_size} and depth {config.depth}"
-        )
+        """Seconds of a step for the batch, by plain iteration. BadInputError for networks of other sizes."""
+        if (name := self._measured(config)) is None:
+            measured = next(iter(self.configs.values()))
+            raise BadInputError(
+                f"seconds are calibrated for networks of width {measured.hidden_size} and depth {measured.depth}, not "
+                f"for {config.family} of width {config.hidden_size} and depth {config.depth}"
+            )
+        family = family_of(config)
+        more, base = family.parts(config, iterations), family.parts(self.configs[name], 0)
+        extra = ((part, count - base[part]) for part, count in more.items() if count != base[part])
+        return self.steps_s[name] + sum(count * self.parts_s[part] for part, count in extra)
+
+    def _measured(self, config: ModelConfig) -> str | None:
+        """The contender that was measured with this network, options of its family aside; None if there is none."""
+        for name, known in self.configs.items():
+            if config.family == known.family:
+                options = {option: getattr(known, option) for option in family_of(known).options}
+                if replace(config, **options) == known:
+                    return name
+        return None
 
 
 @dataclass(frozen=True)
 class Account:
-    """A currency of compute: "blocks", "macs" or "seconds"; the last needs prices."""
+    """A currency of compute: "blocks", "macs" or "seconds", which needs prices."""
 
     name: str = "blocks"
     prices: Prices | None = None
 
     @property
     def definition(self) -> str:
-        """What a budget of b block passes means, for captions; empty for the paper's account."""
+        """Meaning of a budget of b block passes, for captions; empty for the paper's account."""
         if self.name == "blocks":
             return ""
         where = f" as calibrated on {self.prices.hardware}" if self.name == "seconds" and self.prices else ""
         return f"a budget is what DiT spends on so many block passes, in {ACCOUNTS[self.name]}{where}"
 
     def step_price(self, config: ModelConfig, iterations: int = 0) -> float:
-        """Price of a sampling step: passes or MACs of one image, seconds of a batch. A DiT has no iterations.
+        """Price of a sampling step: passes or MACs of one image, seconds of a batch.
 
         Raises:
-            BadInputError: seconds that are not calibrated, or not for such a network.
+            BadInputError: seconds are not calibrated, or not for such a network.
         """
         if self.name == "seconds":
             if self.prices is None:
@@ -95,25 +105,26 @@ class Account:
         return (forward_macs if self.name == "macs" else forward_passes)(config, iterations)
 
     def steps(self, yardstick: ModelConfig, budget: int, config: ModelConfig, iterations: int = 0) -> int:
-        """How many steps of a network a budget buys, at most one for each timestep; 0 if not even one.
+        """Number of a network's steps that a budget buys: at most one for each timestep, 0 if it buys none.
 
         Args:
-            yardstick: the suite's DiT.
-            budget: block passes of the yardstick that define what may be spent.
-            config: the network. A DiT takes budget // depth steps in every account.
-            iterations: of each step, or their mean.
+            yardstick: the baseline's network, which takes budget // passes steps in every account.
+            budget: block passes of the yardstick, whose price may be spent.
+            config: the network.
+            iterations: iterations of each step, or their mean.
 
         Raises:
             BadInputError: the budget is below one step of the yardstick, or see `step_price`.
         """
-        if self.name == "blocks" or not config.implicit:
+        if self.name == "blocks" or config == yardstick:
             return affordable_steps(budget, forward_passes(config, iterations))
-        if budget < yardstick.depth:
+        passes = forward_passes(yardstick)
+        if budget < passes:
             raise BadInputError(
-                f"--budget {budget}: MACs and seconds go by what DiT spends, a step of which takes {yardstick.depth} "
-                "block passes"
+                f"--budget {budget}: must be {passes} or more, the block passes of a step of the baseline, in "
+                f"--account {self.name}"
             )
-        allowed = affordable_steps(budget, yardstick.depth) * self.step_price(yardstick)
+        allowed = affordable_steps(budget, passes) * self.step_price(yardstick)
         return min(math.floor(allowed / self.step_price(config, iterations) + ROUNDING), TIMESTEPS)
 
     def buys(self, yardstick: ModelConfig, cell: Cell) -> bool:

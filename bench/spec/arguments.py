@@ -1,64 +1,70 @@
-"""What the command lines share: the choice of cells, parsing through tyro, bad input as one line and exit status 2."""
+"""Groups of options that the commands share: contenders, training, execution, folders.
+
+Each group is a frozen dataclass whose fields are options. A command has groups as fields, whose docstrings are the
+titles in `--help`.
+"""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from bench.spec.assets import Assets
+import tyro
+
+from bench.spec.accounts import ACCOUNTS
+from bench.spec.contenders import Suite
 from bench.spec.selection import Selection
-from bench.spec.suites import MODELS, Suite, get_suite
+from bench.spec.suites import SUITES, get_suite
 from bench.system.errors import BadInputError
 from bench.system.execution import Execution
 
 if TYPE_CHECKING:
     import torch
 
+VAE = "stabilityai/sd-vae-ft-ema"  # DiT is trained on its latents
+Group = TypeVar("Group")
+NAMES = tuple(dict.fromkeys(name for suite in SUITES.values() for name in suite.names))
+
+
+def one_of(*choices: str) -> str:
+    """Choices for a help text."""
+    return f"one of {', '.join(choices)}"
+
 
 @dataclass(frozen=True)
-class TrainingArguments:
-    """Which training runs of a suite, and where their results lie."""
+class Training:
+    """How contenders are trained, where it differs from the suite."""
 
-    suite: str = "digits"
-    """What is compared on what: digits, fashion, fashion-cpu, imagenet, celebahq, ffhq or church."""
-    models: tuple[str, ...] = MODELS
-    """Which of the twins."""
     size: str | None = None
-    """Twins of another size and patch, as S/2, where the suite has XL/2: not the comparison that the paper makes."""
+    """Size and patch of all networks, for example S/2. Default: the suite's. The paper uses XL/2."""
     batch_size: int | None = None
-    """Training batch over all ranks, a multiple of their number; the suite's own by default."""
+    """Training batch over all ranks, a multiple of their number. Default: the suite's."""
     train_seconds: float | None = None
-    """Training clock of each model, in seconds; the suite's own by default."""
+    """Seconds of training clock for each contender. Default: the suite's."""
     train_steps: int | None = None
-    """Train this many optimizer steps instead: exactly repeatable, but not an equal-time comparison."""
-    results: Path = Path("results")
-    """Results folder."""
-
-    def chosen_suite(self) -> Suite:
-        """The suite, as sized here. BadInputError if there is none such."""
-        return get_suite(self.suite, self.size, self.batch_size)
+    """Train for this many optimizer steps instead of seconds: exactly repeatable, but not for equal time."""
 
 
 @dataclass(frozen=True)
-class ExecutionArguments:
-    """On what and how networks are run."""
+class Running:
+    """Where and how networks run."""
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     compile: bool = False
-    """Compile blocks and iterations first; off the training clock, and not counted as sampling."""
+    """Compile blocks and iterations before use. Compilation counts neither as training nor as sampling time."""
     grad_checkpointing: bool = False
-    """Train in less memory and more seconds: recompute blocks and iterations in backward."""
+    """Recompute blocks and iterations in the backward pass: less memory and more time in training."""
     micro_batch: int | None = None
-    """Images that a training step takes at once on each device, gradients accumulated; as many as fit by default."""
+    """Images per forward and backward pass on each device; gradients are accumulated. Default: as many as fit."""
 
     def check(self) -> None:
-        """BadInputError for values that make no sense, whatever the machine."""
+        """BadInputError for invalid values, whatever the machine."""
         if self.micro_batch is not None and self.micro_batch < 1:
             raise BadInputError(f"--micro-batch {self.micro_batch}: must be 1 or more")
 
     def chosen(self) -> "tuple[torch.device, Execution]":
-        """Device and execution. BadInputError for what is not there."""
-        from bench.system.environment import can_compile, pick_device
+        """Device and execution. BadInputError if the machine lacks either."""
+        from bench.system.devices import can_compile, pick_device
 
         self.check()
         device = pick_device(self.device)
@@ -68,59 +74,101 @@ class ExecutionArguments:
 
 
 @dataclass(frozen=True)
-class AssetArguments:
-    """Where the things lie that suites need and the repository does not hold."""
+class Results:
+    """Where results lie."""
+
+    results: Path = Path("results")
+    """Results folder."""
+
+
+@dataclass(frozen=True)
+class Places(Results):
+    """Where results, datasets and weights of others lie."""
 
     data: Path | None = None
     """Folder with the files of Fashion-MNIST; by default data, or where Debian's dataset-fashion-mnist has them."""
     prepared: Path = Path("prepared")
-    """What bench/encode_latents.py and bench/reference.py wrote: a folder for each suite."""
+    """Output of bench/encode_latents.py and bench/reference.py: a folder for each suite."""
     vae: str | None = None
-    """Hub id or folder of the autoencoder; by default where the latents were encoded with it."""
+    """Hub id or folder of the autoencoder; default: the one that encoded the latents."""
     inception_weights: Path | None = None
     """File with the weights of the Inception features; by default torch-fidelity's download."""
 
-    def assets(self) -> Assets:
-        """The same as what the harness takes."""
-        return Assets(self.prepared, self.vae, self.inception_weights, self.data)
+    def latents(self, suite: str) -> Path:
+        """The folder of a suite's latents."""
+        return self.prepared / suite / "latents"
 
 
 @dataclass(frozen=True)
-class CellArguments(TrainingArguments):
-    """Which cells of a suite's grids, and where their results lie."""
+class What:
+    """Which contenders of which suite."""
+
+    suite: Annotated[str, tyro.conf.arg(help=f"Dataset with its contenders: {one_of(*SUITES)}.")] = "digits"
+    models: Annotated[
+        tuple[str, ...] | None, tyro.conf.arg(help=f"Which contenders of the suite: some of {', '.join(NAMES)}.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Which(What):
+    """Which cells of a suite's grids."""
 
     budget: tuple[int, ...] | None = None
-    """Sampling budgets, in block passes per image of DiT; the grid's own by default (140, 280, 560 or one)."""
-    account: str = "blocks"
-    """What FPDM may spend of a budget: as many blocks (the paper's account), macs or seconds as DiT spends on it."""
+    """Sampling budgets, in block passes per image of the baseline; the grid's own by default (140, 280, 560 or one)."""
+    account: Annotated[
+        str,
+        tyro.conf.arg(
+            help="Currency in which a contender may spend as much as the baseline spends on a budget: "
+            f"{one_of(*ACCOUNTS)}; the paper counts blocks."
+        ),
+    ] = "blocks"
     samples: int | None = None
     """Generated images per cell and seed; the suite's own by default."""
     seeds: tuple[int, ...] | None = None
-    """Replicates: each is a sampling seed and, for the suite's own twins, a training seed; 0 1 2 by default."""
+    """Replicates: each is a sampling seed and, for the suite's contenders, a training seed; 0 1 2 by default."""
 
-    def selection(self) -> Selection:
-        """The part of the grid that is asked for. BadInputError for values that make no sense."""
-        return Selection(
-            budgets=self.budget,
-            models=self.models,
-            samples=self.samples,
-            seeds=self.seeds,
-            train_seconds=self.train_seconds,
-            train_steps=self.train_steps,
-            account=self.account,
-        )
 
-    def flags(self) -> list[str]:
-        """The command line that gives these cells: whatever differs from the defaults."""
-        flags = []
-        for field in fields(CellArguments):
-            value = getattr(self, field.name)
+def suite_of(what: What, training: Training) -> Suite:
+    """The suite in the requested size. BadInputError for an unknown suite or contender."""
+    suite = get_suite(what.suite, training.size, training.batch_size)
+    suite.chosen(what.models)
+    return suite
+
+
+def selection_of(which: What, training: Training) -> Selection:
+    """The selected part of the grids. BadInputError for invalid values."""
+    chosen = which if isinstance(which, Which) else Which(which.suite, which.models)
+    return Selection(
+        budgets=chosen.budget,
+        models=chosen.models,
+        samples=chosen.samples,
+        seeds=chosen.seeds,
+        train_seconds=training.train_seconds,
+        train_steps=training.train_steps,
+        account=chosen.account,
+    )
+
+
+def only(kind: type[Group], group: Any) -> Group:
+    """The options of a group that belong to one of its base classes, as that class."""
+    return kind(**{field.name: getattr(group, field.name) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def flags(*groups: Any) -> list[str]:
+    """The command-line options of these groups whose values differ from the defaults."""
+    found: list[str] = []
+    for group in groups:
+        for field in fields(group):
+            value = getattr(group, field.name)
             if value != field.default:
                 values = value if isinstance(value, tuple) else (value,)
-                flags += [f"--{field.name.replace('_', '-')}", *map(str, values)]
-        return flags
+                found += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+    return found
 
-    def variant(self) -> str:
-        """A folder name for tables and figures of these cells; empty for a suite's default cells."""
-        flags = replace(self, suite="digits", results=Path("results")).flags()
-        return "-".join(flags).replace("--", "").replace("_", "-").replace("/", "-")
+
+def variant_of(which: Which, training: Training) -> str:
+    """A folder name for tables and figures of these cells; empty for a suite's default cells."""
+    names = which.models
+    default = names is not None and get_suite(which.suite).chosen(names) == get_suite(which.suite).chosen(None)
+    what, rest = What(models=None if default else names), replace(which, suite="digits", models=None)
+    return "-".join(flags(what, training, rest)).replace("--", "").replace("_", "-").replace("/", "-")

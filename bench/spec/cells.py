@@ -1,30 +1,33 @@
-"""Cells and training runs: frozen, hashable descriptions of what is evaluated and trained. Plain data, no torch."""
+"""Cells and training runs: frozen, hashable descriptions of what is evaluated and trained.
 
-import dataclasses
+A cell's key is the hash of its `identity()`. The names in an identity are frozen: renaming a field changes no key, nor
+does a new field that is left out at its default.
+"""
+
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
-from bench.spec.suites import TrainingRecipe
-from models.cost import forward_macs
+from bench.spec.contenders import TrainingRecipe
+from models.config import ModelConfig
 from models.diffusion.allocation import ADAPTIVE_LIMIT, allocate
-from models.zoo import ModelConfig
+from models.families import family_of, forward_macs, forward_passes
 
 
-def spec_hash(spec: Any, length: int = 16) -> str:
-    """Hex hash of a dataclass or JSON-able value, independent of field order."""
-    plain = spec if isinstance(spec, dict) else dataclasses.asdict(spec)
-    return sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:length]
+def spec_hash(identity: Mapping[str, Any], length: int = 16) -> str:
+    """Hex hash of a JSON-able mapping, independent of the order of its names."""
+    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:length]
 
 
 @dataclass(frozen=True)
 class TrainingRun:
     """One training: which network, on what, for how long.
 
-    The budget is `seconds` of training clock or, if `steps` is given, that number of optimizer steps instead: such a
-    run is exactly repeatable, but not an equal-time comparison.
+    The budget is `recipe.seconds` of training clock or, if `steps` is given, that number of optimizer steps. A run of a
+    number of steps is exactly repeatable, but not an equal-time comparison.
     """
 
     suite: str
@@ -37,17 +40,21 @@ class TrainingRun:
 
     @cached_property
     def name(self) -> str:
-        """Name of its folder: readable, and unique through a hash of everything above."""
+        """Name of its folder: readable, and unique through a hash of its identity."""
         budget = f"{self.recipe.seconds:g}s" if self.steps is None else f"{self.steps}steps"
         return f"{self.model}-{budget}-seed{self.seed}-{spec_hash(self.identity(), 8)}"
 
     def identity(self) -> dict[str, Any]:
-        """What makes it this run: all but `slice_s`, which orders the work, and seconds where steps are the budget."""
-        spec = dataclasses.asdict(self)
-        del spec["recipe"]["slice_s"]
-        if self.steps is not None:
-            del spec["recipe"]["seconds"]
-        return json.loads(json.dumps(spec))  # as a record or checkpoint gives it back
+        """Identity of the run; names are frozen."""
+        return {
+            "suite": self.suite,
+            "dataset": self.dataset,
+            "model": self.model,
+            "config": self.config.identity(),
+            "recipe": self.recipe.identity(timed=self.steps is None),
+            "seed": self.seed,
+            "steps": self.steps,
+        }
 
     @property
     def budget_text(self) -> str:
@@ -55,22 +62,30 @@ class TrainingRun:
 
     @property
     def description(self) -> str:
-        """What it is, for people: `fpdm 1+k+1, stochastic N=6 M=6, seed 0`."""
-        config, recipe = self.config, self.recipe
-        if not config.implicit:
-            return f"{self.model} {config.depth} blocks, seed {self.seed}"
-        policy = f"{recipe.unroll} N={recipe.n_max} M={recipe.m_max}"
-        return f"{self.model} {config.n_pre}+k+{config.n_post}, {policy}, seed {self.seed}"
+        """For people: `fpdm 1+k+1, stochastic N=6 M=6, seed 0`."""
+        family, recipe = family_of(self.config), self.recipe
+        policy = f", {recipe.unroll} N={recipe.n_max} M={recipe.m_max}" if family.iterates else ""
+        return f"{self.model} {family.shape(self.config)}{policy}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a quality number depends on beside model and schedule. Tables compare cells of one protocol only.
+    """Conditions of a quality number beside network and schedule. Tables compare cells of one protocol only.
 
-    Labels are balanced: sample i has label i mod num_classes. `guidance_scale` 1 means no guidance. The digests are of
-    the extractor's weights and of the reference images; where those are the user's own, `reference_digest` is the
-    identity of their statistics. Adaptive allocation decides per sample: a sample's iterations end
-    when its own residual falls below the threshold, so that they depend on that sample only.
+    Samples use the averaged (EMA) weights. Labels are balanced: sample i has label i mod num_classes. Adaptive
+    allocation decides for each sample by itself. These three are constants of the identity.
+
+    Attributes:
+        samples: generated images.
+        batch_size: images sampled at once.
+        extractor: name of the feature extractor.
+        extractor_digest: digest of its weights.
+        reference_digest: digest of the reference images; in a latent suite, identity of their statistics.
+        kid_subsets, kid_subset_size: subsets of the kernel distance, and images in each.
+        dtype: "fp32", "fp16" or "bf16" arithmetic of sampling.
+        spacing: spacing of the timesteps (`models.diffusion.timesteps`).
+        guidance_scale: scale of classifier-free guidance; 1 means none.
+        guidance_channels: how many of the first channels are guided.
     """
 
     samples: int
@@ -80,39 +95,55 @@ class Protocol:
     reference_digest: str
     kid_subsets: int
     kid_subset_size: int
-    precision: str
+    dtype: str
     spacing: str = "linspace"
-    weights: str = "ema"
-    labels: str = "balanced"
-    adaptive: str = "per sample"
     guidance_scale: float = 1.0
     guidance_channels: int = 0
 
-    def __post_init__(self) -> None:
-        if (self.weights, self.labels, self.adaptive) != ("ema", "balanced", "per sample"):
-            raise ValueError(
-                "only EMA weights, balanced labels and per-sample adaptivity can be evaluated, got "
-                f"{self.weights}, {self.labels}, {self.adaptive}"
-            )
+    def identity(self) -> dict[str, Any]:
+        """Part of a cell's identity; names are frozen."""
+        return {
+            "samples": self.samples,
+            "batch_size": self.batch_size,
+            "extractor": self.extractor,
+            "extractor_digest": self.extractor_digest,
+            "reference_digest": self.reference_digest,
+            "kid_subsets": self.kid_subsets,
+            "kid_subset_size": self.kid_subset_size,
+            "precision": self.dtype,
+            "spacing": self.spacing,
+            "weights": "ema",
+            "labels": "balanced",
+            "adaptive": "per sample",
+            "guidance_scale": self.guidance_scale,
+            "guidance_channels": self.guidance_channels,
+        }
+
+
+# measure of a `Cell` -> the class that measures it (see `bench.evaluation.evaluator`)
+MEASURED_BY = {
+    "quality": "bench.evaluation.quality_cells:Quality",
+    "images": "bench.evaluation.samples:Images",
+    "convergence": "bench.evaluation.samples:Convergence",
+}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a grid.
+    """One point of a grid: samples of a trained network under a schedule, to be measured.
 
-    A DiT of depth L counts as L - 2 iterations between one pre and one post block (caption of the paper's Figure 4), so
-    that cost is (n_pre + iterations + n_post) * steps for both twins. Guidance doubles it, for both alike, and is left
-    out, as in the paper.
+    `n_pre`, `iterations` and `n_post` are the network's place in Figure 4 (`Family.layout`). Guidance doubles the cost
+    of every contender alike and is left out, as in the paper.
 
     Attributes:
-        run: the training that its weights come from.
-        measure: what is made of the samples: "quality", "images" (kept to be looked at) or "convergence" (of the
-            fixed-point iteration).
-        budget: block passes per image of the DiT that spends it all. How many steps it buys is for an account to say
-            (`bench.spec.accounts`); only in `blocks` is it the most that an FPDM may spend.
-        iterations: of every step, or their mean where the allocation varies.
-        solver: of the fixed point: "iteration", "anderson" or "broyden".
-        seed: of the samples.
+        run: the training of its weights.
+        measure: "quality", "images" (kept to be shown) or "convergence" (of the fixed-point iteration).
+        budget: block passes per image that the baseline may spend. An account (`bench.spec.accounts`) says how many
+            steps it buys; in the account `blocks` it is the most that any contender may spend.
+        iterations: iterations of every step, or their mean if the allocation varies them.
+        solver: solver of the fixed point: "iteration", "anderson" or "broyden".
+        reuse: whether a step starts from the state that the step before returned.
+        seed: seed of the samples.
     """
 
     run: TrainingRun
@@ -128,26 +159,47 @@ class Cell:
     allocation: str
     seed: int
     protocol: Protocol
+    alone: ClassVar[bool] = False  # see `bench.spec.measurements.Measurement`
 
     @cached_property
     def key(self) -> str:
-        """Its identity; names its record."""
-        spec = dataclasses.asdict(self)
-        spec["run"] = self.run.identity()
-        return spec_hash(spec)
+        """Hash of its identity; names its record."""
+        return spec_hash(self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """Identity of the cell; names are frozen."""
+        return {
+            "run": self.run.identity(),
+            "measure": self.measure,
+            "budget": self.budget,
+            "n_pre": self.n_pre,
+            "iterations": self.iterations,
+            "n_post": self.n_post,
+            "steps": self.steps,
+            "sampler": self.sampler,
+            "solver": self.solver,
+            "reuse": self.reuse,
+            "allocation": self.allocation,
+            "seed": self.seed,
+            "protocol": self.protocol.identity(),
+        }
+
+    @property
+    def measured_by(self) -> str:
+        return MEASURED_BY[self.measure]
 
     @property
     def block_passes(self) -> int:
-        """Block passes per image, the paper's unit of compute (Sec. 4.2); for adaptive allocation, what it aims at."""
-        if self.allocation == "adaptive" or not self.run.config.implicit:
-            return (self.n_pre + self.iterations + self.n_post) * self.steps
-        spent = sum(allocate(self.allocation, self.steps, self.iterations))
-        return (self.n_pre + self.n_post) * self.steps + spent
+        """Block passes per image, the paper's unit of compute (Sec. 4.2); for adaptive allocation, the target."""
+        counts = (self.iterations,) * self.steps
+        if self.allocation != "adaptive":
+            counts = allocate(self.allocation, self.steps, self.iterations)
+        return sum(forward_passes(self.run.config, count) for count in counts)
 
     @property
     def injections(self) -> int:
-        """Injections per image: one an iteration of an implicit layer."""
-        return self.iterations * self.steps if self.run.config.implicit else 0
+        """Injections per image."""
+        return family_of(self.run.config).injections(self.run.config, self.iterations) * self.steps
 
     @property
     def macs(self) -> int:
@@ -156,12 +208,12 @@ class Cell:
 
     @property
     def work(self) -> int:
-        """MACs of the whole cell, for ordering and estimates: the batch runs until its last sample is done."""
+        """MACs of the whole cell at most, for ordering and estimates: a batch runs until its last sample is done."""
         return self.macs * self.protocol.samples * (ADAPTIVE_LIMIT if self.allocation == "adaptive" else 1)
 
     def row(self) -> dict[str, Any]:
         """The cell as a line of a table."""
-        recipe = self.run.recipe
+        recipe, iterates = self.run.recipe, family_of(self.run.config).iterates
         return {
             "suite": self.run.suite,
             "measure": self.measure,
@@ -180,20 +232,24 @@ class Cell:
             "guidance": self.protocol.guidance_scale,
             "seed": self.seed,
             "samples": self.protocol.samples,
-            "unroll": recipe.unroll if self.run.config.implicit else "",
-            "n_max": recipe.n_max if self.run.config.implicit else "",
-            "m_max": recipe.m_max if self.run.config.implicit else "",
+            "unroll": recipe.unroll if iterates else "",
+            "n_max": recipe.n_max if iterates else "",
+            "m_max": recipe.m_max if iterates else "",
             "train_seed": self.run.seed,
             "train_run": self.run.name,
             "key": self.key,
         }
+
+    def spec(self) -> dict[str, Any]:
+        """Description of the cell in its record."""
+        return self.row() | {"protocol": self.protocol.identity(), "run": self.run.identity()}
 
     def __str__(self) -> str:
         what = f"{self.measure} of {self.run.description}: {self.budget} passes, "
         what += f"{self.iterations} iterations x {self.steps} steps, {self.sampler}"
         what += "" if self.solver == "iteration" else f", {self.solver}"
         what += "" if self.allocation == "constant" else f", {self.allocation}"
-        what += ", no reuse" if self.run.config.implicit and not self.reuse else ""
+        what += ", no reuse" if family_of(self.run.config).carries_state and not self.reuse else ""
         what += "" if self.protocol.guidance_scale == 1 else f", guidance {self.protocol.guidance_scale:g}"
         return f"{what}, {self.protocol.samples} samples of seed {self.seed}"
 

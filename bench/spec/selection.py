@@ -1,27 +1,38 @@
-"""What part of a suite's grids is asked for, and the training runs and protocol that follow from it. No torch."""
+"""Selection of a part of a suite's grids, and the training runs and protocol that follow from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.quality.extractor_weights import extractor_digest
 from bench.spec.accounts import ACCOUNTS, Account, Prices
 from bench.spec.cells import Protocol, TrainingRun
-from bench.spec.datasets import DIGESTS, is_latent
-from bench.spec.suites import MODELS, Suite
-from bench.store.references import Reference
+from bench.spec.contenders import Contender, Suite
+from bench.spec.datasets import get_dataset
+from bench.spec.extractors import get_extractor
+from bench.spec.reference import Reference
 from bench.system.errors import BadInputError
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which part of a grid, and what of the suite to override. None keeps the suite's or the grid's own.
+    """Part of a grid, and settings instead of the suite's. None keeps the suite's or the grid's own.
 
-    `account` says what a budget is counted in. The last two are what the results folder knows, or None
-    (`evaluation.calibration`): `prices` calibrate seconds, `reference` is what a latent suite is compared with.
+    Attributes:
+        budgets: block passes per image of the baseline.
+        models: names of contenders; None for all that are not optional.
+        samples: generated images a cell.
+        seeds: the replicates.
+        train_seconds, train_steps: training budget.
+        account: currency of budgets.
+        prices: calibrated seconds, if the results folder has them.
+        reference: reference of a latent suite, if the results folder has one.
+
+    Raises:
+        BadInputError: an invalid value.
     """
 
     budgets: tuple[int, ...] | None = None
-    models: tuple[str, ...] = MODELS
+    models: tuple[str, ...] | None = None
     samples: int | None = None
     seeds: tuple[int, ...] | None = None
     train_seconds: float | None = None
@@ -31,16 +42,18 @@ class Selection:
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
-        for name, values in (("--budget", self.budgets), ("--models", self.models), ("--seeds", self.seeds)):
+        listed: dict[str, tuple[Any, ...] | None] = {
+            "--budget": self.budgets,
+            "--models": self.models,
+            "--seeds": self.seeds,
+        }
+        for name, values in listed.items():
             if values is None:
                 continue
             if not values:
                 raise BadInputError(f"{name} is empty: give at least one value")
             if len(set(values)) < len(values):
                 raise BadInputError(f"{name} {' '.join(map(str, values))} repeats a value: give each once")
-        for model in self.models:
-            if model not in MODELS:
-                raise BadInputError(f"unknown model {model!r} in --models: choose from {', '.join(MODELS)}")
         if self.account not in ACCOUNTS:
             raise BadInputError(f"--account {self.account}: choose one of {', '.join(ACCOUNTS)}")
         if self.budgets is not None and min(self.budgets) < 1:
@@ -55,27 +68,27 @@ class Selection:
 
     @property
     def accounting(self) -> Account:
-        """Its account, with prices where there are any."""
+        """The account, with prices if there are any."""
         return Account(self.account, self.prices)
 
 
-def training_run(suite: Suite, model: str, selection: Selection, seed: int = 0) -> TrainingRun:
-    """The training of the suite's `model` under the selection's budget."""
-    recipe = suite.training
+def training_run(suite: Suite, contender: Contender, selection: Selection, seed: int = 0) -> TrainingRun:
+    """The training of a contender under the selection's budget."""
+    recipe, steps = contender.recipe, selection.train_steps
     if selection.train_seconds is not None:
         recipe = replace(recipe, seconds=selection.train_seconds)
-    return TrainingRun(suite.name, suite.dataset, model, suite.model(model), recipe, seed, selection.train_steps)
+    return TrainingRun(suite.name, suite.dataset, contender.name, contender.config, recipe, seed, steps)
 
 
 def ablation_run(
-    suite: Suite, selection: Selection, seed: int, config: dict[str, Any] | None = None, **recipe: Any
+    suite: Suite, selection: Selection, seed: int, config: Mapping[str, Any] | None = None, **recipe: Any
 ) -> TrainingRun:
-    """The fixed-point twin with another configuration or recipe, trained once, with the first replicate's seed.
+    """The training of the suite's subject with another configuration or recipe: once, with the first replicate's seed.
 
-    Where nothing differs from the suite's own twin it is that twin, with a training seed for each replicate.
+    If nothing differs from the subject's own training, it is that training, with a seed for each replicate.
     """
-    own = training_run(suite, "fpdm", selection, seed)
-    if suite.ablation_seconds is not None and selection.train_seconds is None:
+    own = training_run(suite, suite.subject, selection, seed)
+    if suite.ablation_seconds is not None and selection.train_seconds is None and selection.train_steps is None:
         recipe["seconds"] = suite.ablation_seconds
     changed = replace(own, config=replace(own.config, **(config or {})), recipe=replace(own.recipe, **recipe))
     return own if changed == own else replace(changed, seed=replicates(suite, selection)[0])
@@ -90,8 +103,9 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
     """The suite's protocol at the selection's sample count."""
     recipe = suite.evaluation
     samples = recipe.samples if selection.samples is None else selection.samples
-    if not is_latent(suite.dataset):
-        digests = extractor_digest(recipe.extractor), DIGESTS[suite.dataset]
+    dataset = get_dataset(suite.dataset)
+    if not dataset.is_latent:
+        digests = get_extractor(recipe.extractor).digest, dataset.digest
     else:
         known = selection.reference
         digests = ("", "") if known is None else (known.extractor_digest, known.identity)
@@ -103,5 +117,5 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
         reference_digest=digests[1],
         kid_subsets=recipe.kid_subsets,
         kid_subset_size=min(recipe.kid_subset_size, samples),
-        precision=recipe.precision,
+        dtype=recipe.dtype,
     )

@@ -8,24 +8,38 @@ from pathlib import Path
 import pytest
 
 from bench import run_grid
-from bench.evaluation import evaluator as evaluate
-from bench.evaluation.calibration import calibrate, check_hardware, kept_prices, resolved, summary
+from bench.evaluation.calibration import calibrate, check_hardware, summary
+from bench.evaluation.local import Local
+from bench.profiling.speed import Speeds
 from bench.run_grid import main
+from bench.sampling.setting import Setting
 from bench.spec.accounts import ACCOUNTS, Account, Prices
-from bench.spec.arguments import CellArguments
-from bench.spec.grids import GRIDS, by_account, get_cells, table1_twins
+from bench.spec.arguments import Training, Which, flags, variant_of
+from bench.spec.grids.beyond import by_account
+from bench.spec.grids.catalogue import get_cells
+from bench.spec.grids.paper import table1
+from bench.spec.grids.registry import GRIDS
 from bench.spec.measurements import calibration
 from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
+from bench.store.prices import kept_prices, resolved
 from bench.store.records import Record, Store
-from bench.system.environment import hardware_name
+from bench.system.devices import hardware_name
 from bench.system.errors import BadInputError
-from models.cost import forward_macs
+from models.families import family_of, forward_macs
 from models.zoo import model_config
 
 DIGITS = get_suite("digits")
 SECONDS = {"dit_step_s": 0.028, "fpdm_step_s": 0.004, "iteration_s": 0.002, "block_s": 0.001}
-PRICES = Prices(DIGITS.dit, DIGITS.fpdm, 125, "abacus", **SECONDS)
+DIT, FPDM = DIGITS.baseline.config, DIGITS.subject.config
+
+
+def prices(dit=DIT, fpdm=FPDM, hardware="abacus", dit_step=0.028, fpdm_step=0.004, iteration=0.002, block=0.001):
+    steps, parts = {"dit": dit_step, "fpdm": fpdm_step}, {"iteration": iteration, "block": block}
+    return Prices({"dit": dit, "fpdm": fpdm}, 125, hardware, steps, parts)
+
+
+PRICES = prices()
 KEPT = Path(__file__).parents[3] / "results/digits/records"
 
 
@@ -41,13 +55,13 @@ def write_calibration(results, hardware="abacus", status="done", **metrics):
 @pytest.mark.parametrize("layers", [0, 1, 4])
 def test_fpdm_never_spends_more_than_dit_and_one_more_step_would(name, layers):
     """Of 1000 timesteps at most, which the largest budget with few iterations buys."""
-    account, config = Account(name, PRICES), replace(DIGITS.fpdm, n_pre=layers, n_post=layers)
+    account, config = Account(name, PRICES), replace(FPDM, n_pre=layers, n_post=layers)
     capped = 0
     for budget, k in product((28, 140, 279, 280, 560, 4200), (1, 2, 5, 8, 26, 68)):
-        dit_steps = account.steps(DIGITS.dit, budget, DIGITS.dit)
+        dit_steps = account.steps(DIT, budget, DIT)
         assert dit_steps == budget // 28
-        allowed = budget if name == "blocks" else dit_steps * account.step_price(DIGITS.dit)
-        price, steps = account.step_price(config, k), account.steps(DIGITS.dit, budget, config, k)
+        allowed = budget if name == "blocks" else dit_steps * account.step_price(DIT)
+        price, steps = account.step_price(config, k), account.steps(DIT, budget, config, k)
         assert steps * price <= allowed * (1 + 1e-12)
         assert (steps + 1) * price > allowed * (1 + 1e-12) or steps == 1000
         capped += steps == 1000
@@ -58,9 +72,9 @@ def test_fpdm_never_spends_more_than_dit_and_one_more_step_would(name, layers):
 def test_what_280_passes_buy_at_five_iterations(name, steps):
     """XL/2: 10 x 118.62 GMACs of DiT over 37.45 a step. In seconds above: 280 ms over 4 + 5 x 2: no bit is lost."""
     size = {"hidden_size": 1152, "num_heads": 16, "input_size": 32, "in_channels": 4, "num_classes": 1000}
-    dit, fpdm = (replace(config, **size) for config in (DIGITS.dit, DIGITS.fpdm))
+    dit, fpdm = (replace(config, **size) for config in (DIT, FPDM))
     assert (dit, fpdm) == (model_config("dit_xl_2"), model_config("fpdm_xl_2"))
-    account = Account(name, replace(PRICES, dit=dit, fpdm=fpdm))
+    account = Account(name, prices(dit, fpdm))
     assert account.steps(dit, 280, fpdm, 5) == steps
     assert account.steps(dit, 280, dit) == 10
 
@@ -78,22 +92,22 @@ def test_macs_per_step_at_xl_2_by_hand():
 
 
 def test_more_explicit_blocks_cost_seconds_and_other_widths_are_refused():
-    wide = replace(DIGITS.fpdm, n_pre=2, n_post=2)
-    assert PRICES.step_s(DIGITS.fpdm, 5) == pytest.approx(0.014)
+    wide = replace(FPDM, n_pre=2, n_post=2)
+    assert PRICES.step_s(FPDM, 5) == pytest.approx(0.014)
     assert PRICES.step_s(wide, 5) == pytest.approx(0.016)
     assert PRICES.step_s(replace(wide, n_pre=0, n_post=0), 5) == pytest.approx(0.012)
-    for config in (model_config("fpdm_xl_2"), replace(DIGITS.dit, depth=12)):
-        with pytest.raises(BadInputError, match="calibrated for twins of width 64 and depth 28, not for"):
+    for config in (model_config("fpdm_xl_2"), replace(DIT, depth=12)):
+        with pytest.raises(BadInputError, match="calibrated for networks of width 64 and depth 28, not for"):
             PRICES.step_s(config, 5)
     with pytest.raises(ValueError, match="block_s must be a positive number, got 0"):
-        replace(PRICES, block_s=0.0)
+        prices(block=0.0)
 
 
 @pytest.mark.parametrize("name", ["macs", "seconds"])
 def test_a_budget_below_a_step_of_dit_is_refused_but_in_block_passes(name):
-    with pytest.raises(BadInputError, match=r"--budget 27: MACs and seconds go by what DiT spends, a step .* takes 28"):
-        table1_twins(DIGITS, Selection(budgets=(27,), models=("fpdm",), account=name, prices=PRICES))
-    assert table1_twins(DIGITS, Selection(budgets=(27,), models=("fpdm",)))
+    with pytest.raises(BadInputError, match=r"--budget 27: must be 28 or more, .* --account"):
+        table1(DIGITS, Selection(budgets=(27,), models=("fpdm",), account=name, prices=PRICES))
+    assert table1(DIGITS, Selection(budgets=(27,), models=("fpdm",)))
     assert "seconds" not in by_account(DIGITS, Selection(budgets=(27,), models=("fpdm",), prices=PRICES))
 
 
@@ -109,7 +123,7 @@ def test_an_account_changes_steps_of_fpdm_and_nothing_else():
             assert blocks.steps > macs.steps
             assert blocks.key != macs.key
     assert len(get_cells("accounts", DIGITS, Selection(seeds=(0,)))) == 48 + 42
-    same = replace(PRICES, dit_step_s=28.0, fpdm_step_s=2.0, iteration_s=1.0, block_s=1.0)  # as block passes are
+    same = prices(dit_step=28.0, fpdm_step=2.0, iteration=1.0, block=1.0)  # as block passes are
     timed = by_account(DIGITS, Selection(seeds=(0,), prices=same))
     assert timed["seconds"] == timed["blocks"]
 
@@ -119,12 +133,12 @@ def test_every_grid_has_its_schedules_in_macs(grid):
     """The same networks and iterations, in fewer steps; what is not sampled is left alone."""
     blocks, macs = (get_cells(grid, DIGITS, Selection(seeds=(0,), account=name)) for name in ("blocks", "macs"))
     for a, b in zip(blocks, macs, strict=True):
-        if a.run is None or not a.run.config.implicit:
+        if a.run is None or not family_of(a.run.config).iterates:
             assert a == b
         else:
             assert a == replace(b, steps=a.steps)
             assert b.steps < a.steps
-            assert b.macs <= a.budget // 28 * forward_macs(DIGITS.dit) < b.macs + b.macs // b.steps
+            assert b.macs <= a.budget // 28 * forward_macs(DIT) < b.macs + b.macs // b.steps
 
 
 def test_kept_records_are_of_the_same_cells_as_before():
@@ -141,9 +155,9 @@ def test_kept_records_are_of_the_same_cells_as_before():
 
 
 def test_the_flag_names_a_folder_and_the_command():
-    assert CellArguments(account="macs").flags() == ["--account", "macs"]
-    assert CellArguments(account="macs", budget=(280,)).variant() == "budget-280-account-macs"
-    assert CellArguments().variant() == ""
+    assert flags(Which(account="macs"), Training()) == ["--account", "macs"]
+    assert variant_of(Which(account="macs", budget=(280,)), Training()) == "budget-280-account-macs"
+    assert variant_of(Which(), Training()) == ""
 
 
 def test_prices_come_from_the_calibration_record(tmp_path):
@@ -151,7 +165,7 @@ def test_prices_come_from_the_calibration_record(tmp_path):
     assert kept_prices(store, DIGITS) is None
     assert kept_prices(write_calibration(tmp_path, status="error"), DIGITS) is None
     assert resolved(Selection(account="seconds"), write_calibration(tmp_path), DIGITS).prices == PRICES
-    assert summary(PRICES) == (
+    assert summary(PRICES, DIGITS) == (
         "calibrated: a step of DiT takes 28 ms, of FPDM 4 ms and 2 ms an iteration, a block 1 ms, at batch 125 on "
         "abacus"
     )
@@ -160,27 +174,27 @@ def test_prices_come_from_the_calibration_record(tmp_path):
         kept_prices(store, DIGITS)
 
 
-def test_a_calibration_that_fails_is_bad_input(tmp_path, monkeypatch):
-    def broken(cell, device):
+def test_a_calibration_that_fails_is_bad_input(tmp_path, monkeypatch, cpu):
+    def broken(self, cell, inputs):
         raise RuntimeError("no clock")
 
-    monkeypatch.setattr(evaluate, "measure_speed", broken)
+    monkeypatch.setattr(Speeds, "measure", broken)
     with pytest.raises(BadInputError, match="seconds cannot be calibrated: error, RuntimeError: no clock"):
-        calibrate(Store(tmp_path, "digits"), DIGITS, "cpu", 1)
+        calibrate(DIGITS, Setting(Store(tmp_path, "digits"), cpu))
 
 
 @pytest.fixture
 def evaluated(monkeypatch):
     """The cells that `main` would evaluate; nothing is trained, sampled or drawn."""
     found = []
-    monkeypatch.setattr(run_grid, "_work", lambda arguments, store, cells: found.extend(cells) or 0)
+    monkeypatch.setattr(Local, "run", lambda self, cells: found.extend(cells) or 0)
     monkeypatch.setattr(run_grid, "_draw", lambda arguments: 0)
     return found
 
 
 def test_seconds_are_calibrated_first_and_only_once(tmp_path, monkeypatch, capsys, evaluated, cpu):
     calls = []
-    monkeypatch.setattr(evaluate, "measure_speed", lambda cell, device: calls.append(cell) or {"metrics": SECONDS})
+    monkeypatch.setattr(Speeds, "measure", lambda self, cell, inputs: calls.append(cell) or {"metrics": SECONDS})
     arguments = ["--grid", "accounts", "--seeds", "0", "--device", "cpu", "--workers", "1", "--results", str(tmp_path)]
     assert main(arguments) == 0
     assert calls == [calibration(DIGITS)]
@@ -195,7 +209,7 @@ def test_seconds_are_calibrated_first_and_only_once(tmp_path, monkeypatch, capsy
 
 
 def test_what_needs_no_seconds_is_not_calibrated(tmp_path, monkeypatch, evaluated):
-    monkeypatch.setattr(evaluate, "measure_speed", lambda cell, device: pytest.fail("measured"))
+    monkeypatch.setattr(Speeds, "measure", lambda self, cell, inputs: pytest.fail("measured"))
     results = ["--seeds", "0", "--device", "cpu", "--results", str(tmp_path)]
     main(["--grid", "compute", "--account", "macs", *results])
     main(["--grid", "compute", "--account", "seconds", "--models", "dit", *results])
@@ -220,3 +234,22 @@ def test_seconds_of_another_machine_are_read_but_not_evaluated_by(tmp_path, caps
     main(["--grid", "compute", *results])  # those that no second decides
     assert evaluated
     check_hardware(evaluated, DIGITS, replace(PRICES, hardware="slide rule"), "cpu")
+
+
+def test_seconds_leave_out_contenders_that_are_not_calibrated():
+    third = replace(DIGITS.baseline, name="third", config=replace(DIT, depth=14))
+    suite = replace(DIGITS, contenders=(*DIGITS.contenders, third))
+    found = by_account(suite, Selection(prices=PRICES, budgets=(280,), seeds=(0,)))
+    names = {account: {cell.run.model for cell in cells} for account, cells in found.items()}
+    assert names == {"blocks": {"dit", "fpdm", "third"}, "macs": {"dit", "fpdm", "third"}, "seconds": {"dit", "fpdm"}}
+    assert all(cell.macs <= 10 * forward_macs(DIT) for cell in found["macs"])
+    with pytest.raises(BadInputError, match="not for dit of width 64 and depth 14"):
+        PRICES.step_s(third.config, 0)
+
+
+def test_the_folder_of_a_variant_names_its_options_in_a_fixed_order():
+    which = Which("imagenet", ("dit",), budget=(140, 280), samples=100, seeds=(3,))
+    training = Training(size="S/2", batch_size=64, train_steps=7)
+    name = "models-dit-size-S-2-batch-size-64-train-steps-7-budget-140-280-samples-100-seeds-3"
+    assert variant_of(which, training) == name
+    assert variant_of(Which(models=("dit", "fpdm")), Training()) == ""

@@ -3,12 +3,16 @@ import io
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from bench.spec import selection as selecting
 from bench.spec.cells import CELL_COLUMNS
-from bench.spec.grids import GRIDS, NoCellsError, get_cells
+from bench.spec.datasets import DATASETS
+from bench.spec.extractors import EXTRACTORS
+from bench.spec.grids.catalogue import NoCellsError, get_cells
+from bench.spec.grids.registry import GRIDS
 from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
 from bench.system.errors import BadInputError
@@ -19,6 +23,11 @@ DIGITS = get_suite("digits")
 def cells(grid="smoothing", measure="quality", **selection):
     found = get_cells(grid, DIGITS, Selection(**{"seeds": (0,)} | selection))
     return [cell for cell in found if cell.measure == measure]
+
+
+def own(run):
+    """Whether it is a contender's own training."""
+    return (run.config, run.recipe) in [(one.config, one.recipe) for one in DIGITS.contenders]
 
 
 def test_the_pairs_of_figure_4():
@@ -45,17 +54,18 @@ def test_every_grid_lists_each_cell_once_with_the_same_columns(grid):
     assert len({c.key for c in found}) == len(found) > 0
     assert all(tuple(c.row()) == CELL_COLUMNS for c in found)
     if grid == "all":
-        assert {c.key for name in GRIDS for c in get_cells(name, DIGITS, Selection())} == {c.key for c in found}
+        asked = (name for name, one in GRIDS.items() if not one.gpu)
+        assert {c.key for name in asked for c in get_cells(name, DIGITS, Selection())} == {c.key for c in found}
 
 
 def test_the_training_runs_of_the_whole_paper():
     """Twins with three seeds, ten ablations with one: Tables 3 and 4 share M = N = 12; the twin itself is M = N = 6."""
     runs = {c.run for c in get_cells("all", DIGITS, Selection()) if c.run is not None}
-    twins = {r for r in runs if (r.config, r.recipe) in ((DIGITS.dit, DIGITS.training), (DIGITS.fpdm, DIGITS.training))}
+    twins = {r for r in runs if own(r)}
     assert sorted((r.model, r.seed) for r in twins) == [(m, s) for m in ("dit", "fpdm") for s in (0, 1, 2)]
     others = runs - twins
     assert {r.seed for r in others} == {0}
-    assert {r.recipe.seconds for r in runs} == {DIGITS.training.seconds}
+    assert {r.recipe.seconds for r in runs} == {DIGITS.subject.recipe.seconds}
     kinds = {(r.recipe.unroll, r.recipe.n_max, r.recipe.m_max, r.config.n_pre, r.config.n_post) for r in others}
     assert kinds == {
         ("stochastic", 3, 3, 1, 1), ("stochastic", 12, 12, 1, 1), ("stochastic", 24, 24, 1, 1),
@@ -67,8 +77,7 @@ def test_the_training_runs_of_the_whole_paper():
 
 def test_a_replicate_is_a_sampling_seed_and_of_the_twins_a_training_seed():
     for cell in (c for c in get_cells("all", DIGITS, Selection()) if c.measure == "quality"):
-        own = (cell.run.config, cell.run.recipe) in ((DIGITS.dit, DIGITS.training), (DIGITS.fpdm, DIGITS.training))
-        assert cell.run.seed == (cell.seed if own else 0)
+        assert cell.run.seed == (cell.seed if own(cell.run) else 0)
     seeds = Counter((c.row() | dict.fromkeys(("seed", "train_seed", "train_run", "key"), "")).__repr__()
                     for c in get_cells("all", DIGITS, Selection()) if c.measure == "quality")  # fmt: skip
     assert set(seeds.values()) == {3}  # three sampling seeds for every quality cell
@@ -143,10 +152,10 @@ def test_what_a_small_budget_leaves_of_all_grids():
 
 def test_a_key_holds_the_digests_of_extractor_and_reference(monkeypatch):
     before = cells()[0].key
-    monkeypatch.setitem(selecting.DIGESTS, "digits", "0" * 64)
+    monkeypatch.setitem(DATASETS, "digits", replace(DATASETS["digits"], digest="0" * 64))
     assert cells()[0].key != before
     monkeypatch.undo()
-    monkeypatch.setattr(selecting, "extractor_digest", lambda name: "0" * 16)
+    monkeypatch.setitem(EXTRACTORS, "digits-cnn", replace(EXTRACTORS["digits-cnn"], digest="0" * 16))
     assert cells()[0].key != before
 
 
@@ -167,3 +176,9 @@ def test_list_prints_csv_without_torch_datasets_or_weights():
 def test_figures_need_no_torch():
     script = "import sys, paper_figures.make_all as m; m.drawables(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_readme_lists_the_registered_grids():
+    text = (Path(__file__).parents[3] / "bench" / "README.md").read_text()
+    table = text.split("<!-- grids -->\n")[1].split("<!-- end grids -->")[0].splitlines()
+    assert table[2:] == [f"| `{grid.name}` | {grid.shows} | {grid.varies} |" for grid in GRIDS.values()]

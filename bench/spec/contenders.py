@@ -1,0 +1,172 @@
+"""Contenders and suites: networks that are compared on a dataset, with their training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.system.errors import BadInputError
+from models.config import ModelConfig
+from models.families import Family, family_of
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a contender is trained.
+
+    Attributes:
+        seconds: training clock, in seconds; equal for all contenders of a suite.
+        batch_size: global batch, images.
+        learning_rate, weight_decay, betas: AdamW's; the learning rate is constant.
+        clip_norm: gradient norm limit.
+        ema_decay: the limit of the EMA's decay, which warms up as (1 + step) / (10 + step).
+        class_dropout: probability of replacing a label with the null label.
+        unroll: how iterations are unrolled: "stochastic" (JFB, the paper's Algorithm 1), "multi-step" or "jfb".
+        n_max, m_max: its N and M: iterations without and with gradient. Stochastic JFB takes at most as many,
+            the other two exactly as many.
+        slice_s: seconds that a run trains before the next run's turn on one local machine.
+    """
+
+    seconds: float
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = 1.0
+    ema_decay: float = 0.9999
+    class_dropout: float = 0.1
+    unroll: str = "stochastic"
+    n_max: int = 12
+    m_max: int = 12
+    slice_s: float = 60.0
+
+    def identity(self, timed: bool) -> dict[str, Any]:
+        """Part of a training run's identity; names are frozen. `slice_s` is left out: it only orders work.
+
+        `timed`: whether the budget is `seconds`; else they are left out.
+        """
+        frozen = {
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "betas": list(self.betas),
+            "clip_norm": self.clip_norm,
+            "ema_decay": self.ema_decay,
+            "class_dropout": self.class_dropout,
+            "unroll": self.unroll,
+            "n_max": self.n_max,
+            "m_max": self.m_max,
+        }
+        return {"seconds": self.seconds, **frozen} if timed else frozen
+
+    @property
+    def policy(self) -> tuple[str, int, int]:
+        """Arguments of `models.fixed_point.unroll.make_policy`."""
+        return self.unroll, self.n_max, self.m_max
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """How quality is measured; part of every cell's protocol.
+
+    Attributes:
+        samples: generated images a cell and seed.
+        seeds: the replicates. Replicate r has sampling seed r and, where the suite's own contenders are evaluated,
+            their training seed r, so that the spread over replicates is of training and sampling together.
+        batch_size: images sampled at once.
+        extractor: name of the feature extractor; numbers of different extractors are never compared.
+        kid_subsets, kid_subset_size: subsets of the kernel distance (Binkowski et al. 2018), and images in each.
+        dtype: "fp32", "fp16" or "bf16" arithmetic of sampling.
+    """
+
+    samples: int
+    batch_size: int
+    extractor: str
+    seeds: tuple[int, ...] = (0, 1, 2)
+    kid_subsets: int = 100
+    kid_subset_size: int = 1000
+    dtype: str = "fp32"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network of a family with its recipe, and how it is drawn.
+
+    Attributes:
+        name: in commands, tables and records; unique in its suite.
+        config: its network.
+        recipe: how it is trained.
+        label, color, marker: in tables and figures (matplotlib's color and marker).
+        optional: whether it takes part only where `--models` names it.
+    """
+
+    name: str
+    config: ModelConfig
+    recipe: TrainingRecipe
+    label: str
+    color: str
+    marker: str
+    optional: bool = False
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.config)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A dataset with its contenders and their evaluation.
+
+    Attributes:
+        contenders: in the order of tables.
+        baseline_name: the contender that the others are compared with; budgets are what it spends.
+        subject_name: the contender that the paper's claims, ablations and published numbers are about.
+        gpus: GPUs that share a training batch, one rank each; training seconds are meant for this number.
+        ablation_seconds: training clock of ablations; None for that of the contenders.
+        alternate: whether runs on one machine train in turns, all of them in memory at once.
+    """
+
+    name: str
+    dataset: str
+    contenders: tuple[Contender, ...]
+    evaluation: EvaluationRecipe
+    baseline_name: str = "dit"
+    subject_name: str = "fpdm"
+    gpus: int = 1
+    ablation_seconds: float | None = None
+    alternate: bool = True
+
+    @property
+    def baseline(self) -> Contender:
+        return self.contender(self.baseline_name)
+
+    @property
+    def subject(self) -> Contender:
+        return self.contender(self.subject_name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all contenders."""
+        return tuple(contender.name for contender in self.contenders)
+
+    def contender(self, name: str) -> Contender:
+        """The contender called `name`. BadInputError if there is none."""
+        for contender in self.contenders:
+            if contender.name == name:
+                return contender
+        raise BadInputError(f"unknown model {name!r} in --models: choose from {', '.join(self.names)}")
+
+    def chosen(self, names: tuple[str, ...] | None) -> tuple[Contender, ...]:
+        """The contenders of these names, in that order; by default all that are not optional."""
+        if names is None:
+            return tuple(contender for contender in self.contenders if not contender.optional)
+        return tuple(map(self.contender, names))
+
+    def changed(self, config: Mapping[str, Any] | None = None, recipe: Mapping[str, Any] | None = None) -> Suite:
+        """The suite with these settings in the configuration and recipe of every contender."""
+        changed = (
+            replace(one, config=replace(one.config, **(config or {})), recipe=replace(one.recipe, **(recipe or {})))
+            for one in self.contenders
+        )
+        return replace(self, contenders=tuple(changed))

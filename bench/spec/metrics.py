@@ -1,0 +1,37 @@
+"""Registry of metrics: their names in records, their labels, and the functions that compute them. Plain data."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a quality measurement.
+
+    Attributes:
+        name: its key in a record's `metrics`.
+        label: its name in tables.
+        lower_is_better: True or False; None for a number that does not rank samplers.
+        compute: "module:function" that takes a `bench.quality.metrics.Comparison` and returns a float.
+    """
+
+    name: str
+    label: str
+    lower_is_better: bool | None
+    compute: str
+
+
+METRICS: dict[str, Metric] = {}  # in the order of the records' metrics
+
+
+def register(metric: Metric) -> None:
+    """Add a metric, which every later measurement has. ValueError if its name is taken."""
+    if metric.name in METRICS:
+        raise ValueError(f"metric {metric.name!r} is registered twice")
+    METRICS[metric.name] = metric
+
+
+register(Metric("fid", "FD", True, "bench.quality.metrics:frechet_distance"))
+register(Metric("kid", "KID", True, "bench.quality.metrics:kernel_distance"))
+register(Metric("kid_subset_std", "KID subset std", None, "bench.quality.metrics:kernel_distance_std"))
+register(Metric("precision", "precision", False, "bench.quality.metrics:precision"))
+register(Metric("recall", "recall", False, "bench.quality.metrics:recall"))
