@@ -1,1 +1,1 @@
-"""What is kept on disk: records, training summaries, partial work, identities of references."""
+"""Results on disk: records, training summaries, partial work, identities of references."""

@@ -1,8 +1,8 @@
 """Records on disk: one JSON file each, written whole (temporary file, then rename). No torch.
 
 results/<suite>/records/<cell key>.json      kept
-results/<suite>/images/<cell key>.png        kept: samples of cells that are made to be looked at
-results/<suite>/training/<run>.{json,jsonl}  kept: what was trained (digest, seconds, steps) and its metrics log
+results/<suite>/images/<cell key>.png        kept: images of cells whose samples are shown
+results/<suite>/training/<run>.{json,jsonl}  kept: summary (digest, seconds, steps) and metrics log
 results/<suite>/checkpoints/<run>/           not kept by git
 results/<suite>/partial/<cell key>/          not kept by git: cells under way
 results/<suite>/{tables,figures}/            drawn from the records
@@ -30,19 +30,19 @@ STATUSES = ("done", "diverged", "oom", "timeout", "error", "skipped")
 
 @dataclass(frozen=True)
 class Record:
-    """What came of a cell.
+    """The outcome of a cell.
 
     Attributes:
         key: the cell's.
         status: one of STATUSES.
-        reason: why, where the status is not `done`.
+        reason: explains a status other than `done`.
         cell: the cell's line of `--list`, its protocol and its training run.
         inputs: digests of checkpoint, reference statistics and extractor.
-        metrics: quality; `fid` is the Frechet distance in the extractor's features. Of a footprint, bytes.
+        metrics: quality, where `fid` is the Frechet distance in the extractor's features; or bytes, or seconds.
         cost: block passes, injections, MACs per image, as counted; `comparable` is false if they exceed the budget.
         series: longer measurements: `residuals` by batch, step and iteration.
-        timing: seconds and rates, with the threads and workers that they were taken under.
-        samples_digest: SHA-256 of the 8-bit samples; behind "each:", SHA-256 of the digests of each sample.
+        timing: seconds and rates, with the numbers of threads and workers.
+        samples_digest: SHA-256 of the 8-bit samples; after "each:", SHA-256 of the concatenated digests of the samples.
         environment: commit, versions, device.
         finished_at: UTC, ISO 8601.
     """
@@ -71,22 +71,22 @@ class Store:
         return self.root / "records" / f"{cell.key}.json"
 
     def lock_path(self, cell: AnyCell) -> Path:
-        """Held by the process that evaluates the cell."""
+        """The process that evaluates the cell holds this lock."""
         return self.root / "locks" / f"{cell.key}.lock"
 
     def partial_folder(self, cell: AnyCell) -> Path:
-        """What is done of the cell while it is under way (`bench.store.partial`)."""
+        """Finished batches of the cell while it is under way (`bench.store.finished_batches`)."""
         return self.root / "partial" / cell.key
 
     def fraction_done(self, cell: AnyCell) -> float:
-        """How much of a cell under way is done, 0 to 1, by the batches that are written down."""
+        """Share of the batches of a cell under way that are finished, 0 to 1."""
         if not isinstance(cell, Cell):
             return 0.0
         batches = -(-cell.protocol.samples // cell.protocol.batch_size)
         return min(1.0, len(self.batches_done(cell)) / batches)
 
     def batches_done(self, cell: AnyCell) -> set[tuple[str, int]]:
-        """Name and time, in ns, of what is written down of a cell under way; nothing if it is just being deleted."""
+        """Name and time of writing (ns) of each finished batch of a cell under way; none if they are being deleted."""
         try:
             with os.scandir(self.partial_folder(cell)) as found:
                 return {(entry.name, entry.stat().st_mtime_ns) for entry in found if entry.name.startswith("batch-")}
@@ -110,7 +110,7 @@ class Store:
         return self.root / "training" / f"{run.name}.jsonl"
 
     def read(self, cell: AnyCell) -> Record | None:
-        """The cell's record, whatever it was made from; None if there is none. BadInputError if it is damaged."""
+        """The cell's record, even of older weights; None if there is none. BadInputError if it is damaged."""
         path = self.record_path(cell)
         if not path.exists():
             return None
@@ -125,7 +125,7 @@ class Store:
         return record
 
     def read_training(self, run: TrainingRun) -> dict[str, Any] | None:
-        """What is known of a training: digest, status, step, elapsed_s ...; None if it did not end yet."""
+        """Summary of a training: digest, status, step, elapsed_s ...; None if it has not ended yet."""
         path = self.training_path(run)
         if not path.exists():
             return None
@@ -139,7 +139,7 @@ class Store:
         return summary
 
     def current(self, cell: AnyCell) -> Record | None:
-        """The cell's record, if it was made from the weights that the run ended with last, and its images are there."""
+        """The cell's record, if it is of the weights of the run's last training and its images, if any, exist."""
         record = self.read(cell)
         if record is None or cell.run is None:
             return record
@@ -170,9 +170,9 @@ class Store:
             images = column.reshape(-1, column.shape[1], column.shape[1], 1 if column.ndim == 2 else column.shape[2])
             images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         except (OSError, ValueError) as error:
-            raise BadInputError(f"images {path} are damaged ({error}): delete them to have them drawn again") from error
+            raise BadInputError(f"images {path} are damaged ({error}): delete them to sample them again") from error
         if sha256(images.tobytes()).hexdigest() != record.samples_digest:
-            raise BadInputError(f"images {path} are not those of their record: delete them to have them drawn again")
+            raise BadInputError(f"images {path} are not those of their record: delete them to sample them again")
         return images
 
     def write(self, record: Record) -> Path:
@@ -181,7 +181,7 @@ class Store:
         return path
 
     def check_writable(self) -> None:
-        """Find out before the work whether results can be written; leaves nothing behind. BadInputError if not."""
+        """Check, before the work, that results can be written; leaves no file. BadInputError if they cannot."""
         existing = self.root
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent

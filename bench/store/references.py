@@ -1,47 +1,15 @@
-"""Which reference statistics a suite's results are measured against. No torch.
-
-Suites whose images are shipped name them by a digest in the code (`bench.data.DIGESTS`). Others have them made from the
-user's own copy of the dataset by `bench/reference.py`, which writes their identity to results/<suite>/reference.json:
-it is part of every quality cell's identity, and kept with the records.
-"""
+"""The identity of a suite's reference statistics on disk: results/<suite>/reference.json."""
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.spec.cells import spec_hash
+from bench.spec.reference import Reference
 from bench.system.errors import BadInputError
 from bench.system.files import write_json
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Identity of reference statistics.
-
-    Attributes:
-        dataset: whose images they are of.
-        images: how many.
-        image_size: of the centre crops, pixels.
-        digest: SHA-256 over labels and images, as shipped (`bench.data.images.dataset_digest`).
-        extractor: name of the feature extractor.
-        extractor_digest: first 16 hex digits of the SHA-256 of its weights.
-    """
-
-    dataset: str
-    images: int
-    image_size: int
-    digest: str
-    extractor: str
-    extractor_digest: str
-
-    @property
-    def identity(self) -> str:
-        """SHA-256, in hex, over all of these: what protocols and the statistics' file name them by."""
-        return spec_hash(self, 64)
-
-
 def reference_path(suite_folder: Path) -> Path:
-    """Where a suite's results keep the identity of their reference."""
+    """File with the identity of the reference of a suite's results."""
     return suite_folder / "reference.json"
 
 
@@ -64,4 +32,4 @@ def write_reference(suite_folder: Path, reference: Reference) -> None:
             f"{reference_path(suite_folder)} is of other images or features (identity {known.identity[:12]}, now "
             f"{reference.identity[:12]}): choose another --results, or delete it with its records"
         )
-    write_json(reference_path(suite_folder), asdict(reference))
+    write_json(reference_path(suite_folder), reference.spec())

@@ -1,1 +1,1 @@
-"""The machine: devices, processes, locks, signals, files, command lines, provenance of a number."""
+"""The machine: devices, processes, locks, signals, files, command lines, provenance of results."""

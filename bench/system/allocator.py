@@ -1,9 +1,9 @@
-"""A malloc that suits a CPU's activations, which are large, short-lived and many.
+"""Settings of glibc's malloc for activations on a CPU, which are large, short-lived and numerous.
 
-By default glibc gives large blocks back to the kernel when they are freed, and touching them again costs a page fault
-for every 4 KiB. These tunables make it keep them, on huge pages: measured at digits size, a tenth to a fifth of a
-training step and a third of sampling. glibc reads them when a process starts, so the command line starts itself once
-more with them set. Elsewhere, and where the user has set tunables, nothing happens.
+By default glibc returns large blocks to the kernel when they are freed, and using such memory again costs a page fault
+for every 4 KiB. With these tunables glibc keeps the blocks, on huge pages. At digits size this saves a tenth to a fifth
+of a training step and a third of sampling. glibc reads tunables when a process starts, so a command restarts itself
+once with them set. Nothing happens without glibc, or where the user has set tunables.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them, even if it is killed."""
+"""Child processes that end with their parent, even if it is killed."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ import threading
 
 
 def end_with_parent() -> None:
-    """End this process, whatever it is doing, when the process has ended that started it by `multiprocessing`."""
+    """Make this child process of `multiprocessing` end as soon as its parent has ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -1,4 +1,4 @@
-"""What is not the harness's fault: one clear line, exit status 2."""
+"""User and storage errors: one line, exit status 2."""
 
 import errno
 
@@ -10,7 +10,7 @@ class BadInputError(Exception):
 
 
 def complaint(error: BaseException) -> str | None:
-    """The line for bad input, or for storage that gives out; None for what is a defect."""
+    """The line that reports bad input or failing storage; None for a defect of the harness."""
     if isinstance(error, BadInputError):
         return f"error: {error}"
     if isinstance(error, OSError) and error.errno in _STORAGE:

@@ -1,7 +1,7 @@
-"""How networks are run. It changes what they compute by rounding at most, but also how long that takes and in how much
-memory.
+"""How networks are run: compiled, with gradient checkpointing, in micro-batches.
 
-Hence no part of a cell's or run's identity, but of what a record and a training summary say of their environment.
+These options change seconds and memory, but results only by rounding. Hence they are not part of the identity of a
+cell or run; records and training summaries state them.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Execution:
 
     Attributes:
         compiled: blocks and iterations are compiled (`models.networks.compiled`).
-        grad_checkpointing: training recomputes them in backward instead of keeping what they computed.
-        micro_batch: images that a training step takes at once, gradients accumulated; None for as many as fit.
+        grad_checkpointing: training recomputes blocks and iterations in backward instead of keeping activations.
+        micro_batch: images per forward and backward of a training step, gradients accumulated; None for as many as fit.
     """
 
     compiled: bool = False
@@ -27,7 +27,7 @@ class Execution:
         return ", ".join(word for word, chosen in words.items() if chosen)
 
     def on(self, hardware: str) -> str:
-        """The hardware and how it is used: seconds of different ones do not add up."""
+        """The hardware with these options, as text. Seconds are added up only where the texts are equal."""
         return f"{hardware}, {self}" if str(self) else hardware
 
 

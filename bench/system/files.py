@@ -1,4 +1,4 @@
-"""Files that are written whole: readers, other tasks on NFS included, see all of a file or nothing."""
+"""Files that are written whole: a temporary file is renamed into place."""
 
 import json
 import os
@@ -32,5 +32,5 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def utc_now() -> str:
-    """The time, UTC in ISO 8601 to the second: what records are dated with."""
+    """The current time for records: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
-"""Locks between processes, other nodes' on a shared file system included; whoever dies lets go of its own.
+"""Locks between processes, also on different nodes of a shared file system. A lock ends with its process.
 
-They are kernel locks on a file (flock). A killed task leaves none behind. On NFS, Linux passes them to the server.
+They are kernel locks on a file (flock), so a killed task leaves none behind. On NFS, Linux passes them to the server.
 """
 
 import errno
@@ -18,7 +18,7 @@ _files: set[IO[str]] = set()
 
 
 def _close_inherited() -> None:
-    """A forked child's copies would keep its parent's locks after the parent's death."""
+    """Close a forked child's copies of the files, which would keep the parent's locks after its death."""
     for file in list(_files):
         file.close()
     _files.clear()
@@ -29,10 +29,10 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 @contextmanager
 def hold(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock inside; the value says whether it was got, which without `wait` another's holding it prevents.
+    """Hold a lock inside. Yields whether it is held: without `wait`, False if another process holds it.
 
-    The file stays, empty: were it removed, another node that still sees its old name would lock what nobody else does.
-    BadInputError if the folder's file system has no locks.
+    The empty file stays: if it were removed, a node that still sees the old file and a node that makes a new one could
+    both hold the lock. BadInputError if the folder's file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

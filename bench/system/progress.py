@@ -1,8 +1,8 @@
-"""How often progress is shown."""
+"""How often progress bars are updated."""
 
 import sys
 
 
 def interval_s() -> float:
-    """Seconds between two updates of a progress bar on standard error: a log file wants fewer lines than a screen."""
+    """Seconds between two updates of a progress bar on standard error: fewer in a log file than on a screen."""
     return 0.5 if sys.stderr.isatty() else 20.0

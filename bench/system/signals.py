@@ -1,7 +1,7 @@
 """Requests to stop training: the step under way is finished, then the trainer saves and stops.
 
-Ctrl-C and SIGTERM end it. SIGUSR2 is what a cluster sends some time before a job's time limit: the job is to go on in
-another.
+Ctrl-C and SIGTERM end the command. A cluster sends SIGUSR2 some time before a job's time limit; training then goes on
+in another job.
 """
 
 import signal
@@ -15,7 +15,7 @@ _MEANING = {signal.SIGINT: STOP, signal.SIGTERM: STOP, signal.SIGUSR2: OUT_OF_TI
 
 
 class OutOfTimeError(KeyboardInterrupt):
-    """Training was told that its time is up; everything is saved. To be run again."""
+    """Training stopped before its job's time limit. Everything is saved; the same command resumes it."""
 
 
 class Interrupts:

@@ -1,9 +1,9 @@
-"""What is done of a quality cell under way, a file each batch: interrupted or killed, it goes on after the last one.
+"""Finished batches of a quality cell, one file each: a killed cell resumes after its last batch.
 
     results/<suite>/partial/<cell key>/batch-00017.safetensors
 
-Images are kept only as long as their features wait for the next batch. The folder goes when the cell is done; where
-nobody asks for the cell again, it may be deleted.
+Images are kept only while they wait for the next batch to have their features computed with it. The folder is removed
+when the cell is done. It may be deleted if the cell is not wanted any more.
 """
 
 import json
@@ -24,13 +24,13 @@ _NUMBERS = ("executed", "sampling_s", "decoding_s", "features_s")
 
 @dataclass(frozen=True)
 class Part:
-    """A batch, once its images have been looked at.
+    """A finished batch, without the images whose features are computed.
 
     Attributes:
-        features: (any, dimensions), those that it completed (see `FeatureStream`).
+        features: (any, dimensions), the features computed with this batch (see `FeatureStream`).
         waiting: uint8 (any, channels, size, size), images whose features wait for the next batch.
         digests: uint8 (batch, 32), the SHA-256 of each image.
-        taken: (batch,), iterations of each sample over all steps; of explicit networks (0,).
+        taken: (batch,), iterations of each sample over all steps; (0,) for networks without iterations.
         executed: iterations that the batch ran, over all steps.
         sampling_s, decoding_s, features_s: seconds of sampling, of decoding, and of features.
     """
@@ -46,20 +46,18 @@ class Part:
 
 
 class Partial:
-    """The parts of one cell.
+    """The parts of one cell. One process at a time uses them (`bench.evaluation.workers`).
 
     Args:
         folder: where they are (`Store.partial_folder`).
-        identity: what they follow from beside the cell: weights, code, machine. Parts of another are of no use.
-
-    One process at a time (`bench.evaluation.workers`).
+        identity: weights, code and machine that the parts depend on beside the cell. Parts of another are not used.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
         self._folder, self._identity = folder, json.dumps(dict(identity), sort_keys=True)
 
     def resume(self) -> list[Part]:
-        """The parts to go on from, without a gap from the first batch on. Others are deleted, damaged ones, too."""
+        """The parts from the first batch to the first gap. All other files are deleted, damaged ones included."""
         parts: list[Part] = []
         while (part := self._read(len(parts))) is not None:
             parts.append(part)
@@ -90,5 +88,5 @@ class Partial:
 
 
 def forget(folder: Path) -> None:
-    """Drop a cell's parts."""
+    """Delete a cell's parts."""
     shutil.rmtree(folder, ignore_errors=True)
