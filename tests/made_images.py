@@ -59,3 +59,8 @@ def make_vae(path, seed=0, **options):
     )
     vae.save_pretrained(path)
     return path
+
+
+def pictures(count, seed=0):
+    """Noise, (count, 3, 24, 24)."""
+    return torch.randint(0, 256, (count, 3, 24, 24), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)

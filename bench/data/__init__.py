@@ -1,1 +1,4 @@
-"""Datasets: images and latents -> tensors and training batches, one module per source."""
+"""Datasets: image files and latents -> tensors and training batches.
+
+Each dataset has one module here and one registration in `bench.spec.datasets`.
+"""

@@ -1,6 +1,6 @@
-"""Training batches, a function of (seed, step) and nothing else: a resumed run sees what an uninterrupted one would.
+"""Training batches as a function of (seed, step) only, so that a resumed run sees the batches of an uninterrupted one.
 
-A batch can be drawn in parts, by the ranks of a job or as micro-batches: the parts, one after the other, are the whole.
+Ranks and micro-batches ask for parts of a batch. Concatenated, the parts equal the whole batch.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from models.diffusion.randomness import generator
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's input: x0 and noise (batch, channels, size, size), timesteps t and labels y (batch,)."""
+    """Input of a training step: x0 and noise (batch, channels, size, size), timesteps t and labels y (batch,)."""
 
     x0: Tensor
     noise: Tensor
@@ -31,7 +31,7 @@ def _permutation(seed: int, epoch: int, count: int) -> Tensor:
 
 
 def batch_indices(seed: int, step: int, batch_size: int, count: int) -> Tensor:
-    """Indices of step's batch, (batch_size,): every image once an epoch, a new order each epoch, no remainder lost."""
+    """Image indices of a step's batch, (batch_size,): every image once an epoch, in a new order each epoch."""
     position = torch.arange(step * batch_size, (step + 1) * batch_size)
     epochs = position // count
     drawn = [_permutation(seed, int(e), count)[position[epochs == e] % count] for e in epochs.unique()]
@@ -39,16 +39,16 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> Tensor:
 
 
 class Source(Protocol):
-    """Draws batches; `identity` names the data by digests."""
+    """Makes batches. `identity` holds the digests of the data."""
 
     identity: dict[str, str]
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
-        """Positions `part` (by default all) of the batch of a step."""
+        """The positions `part` of a step's batch, all of them by default."""
 
 
 def positions(part: range | None, batch_size: int) -> slice:
-    """A part of a batch as a slice; all of it by default. ValueError if the part reaches beyond the batch."""
+    """The positions of a part of a batch, all of them by default. ValueError if the part exceeds the batch."""
     part = range(batch_size) if part is None else part
     if part.step != 1 or not 0 <= part.start <= part.stop <= batch_size:
         raise ValueError(f"part {part} of a batch of {batch_size}")
@@ -58,21 +58,21 @@ def positions(part: range | None, batch_size: int) -> slice:
 def draw_conditions(
     rng: torch.Generator, batch_size: int, timesteps: int, class_dropout: float
 ) -> tuple[Tensor, Tensor]:
-    """Timesteps of a whole batch, (batch_size,), and whose label is dropped, (batch_size,) bool."""
+    """Timesteps of a whole batch, (batch_size,), and the mask of dropped labels, (batch_size,) bool."""
     t = torch.randint(0, timesteps, (batch_size,), generator=rng)
     return t, torch.rand(batch_size, generator=rng) < class_dropout
 
 
 class BatchSource:
-    """Draws batches from encoded images.
+    """Makes batches from images in memory.
 
     Args:
         x0: (count, channels, size, size) float32, as the network sees them.
         labels: (count,).
-        num_classes: also the null label's index.
+        num_classes: number of classes, also the index of the null label.
         class_dropout: probability of the null label.
-        timesteps: of the forward process.
-        digest: of the images, if they are to be told from others.
+        timesteps: number of timesteps of the forward process.
+        digest: of the images, for `identity`.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class BatchSource:
         self.identity = {"data": digest} if digest else {}
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
-        """Positions `part` (by default all) of the batch of a step. All of it is drawn: it is small."""
+        """The positions `part` of a step's batch, all of them by default. The noise of the whole batch is sampled."""
         chosen = positions(part, batch_size)
         indices = batch_indices(seed, step, batch_size, len(self._x0))
         rng = generator(seed, "batch", step)
@@ -94,9 +94,9 @@ class BatchSource:
 
 
 class Prefetched:
-    """Another source's batches; the next step's is drawn in a thread while the one that was asked for is used.
+    """Makes the next batch of another source in a thread while the current batch is used.
 
-    Which batches come does not change. A part that was not foreseen is drawn when it is asked for.
+    The batches stay the same. A part that was not foreseen is made when it is asked for.
     """
 
     def __init__(self, source: Source) -> None:
@@ -106,7 +106,7 @@ class Prefetched:
         self._pending: dict[tuple[int, int, int, range | None], Future[Batch]] = {}
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
-        """The batch of a step, or a part of it; the same part of the next step is drawn from now on."""
+        """The positions `part` of a step's batch. The thread then begins the same part of the next step."""
         foreseen = self._pending.pop((seed, step, batch_size, part), None)
         batch = foreseen.result() if foreseen else self._source.draw(seed, step, batch_size, part)
         self._forget(lambda key: key[0] != seed or key[1] not in (step, step + 1))
@@ -116,7 +116,7 @@ class Prefetched:
         return batch
 
     def close(self) -> None:
-        """Stop drawing ahead. Batches can still be drawn."""
+        """Stop working ahead. `draw` still works."""
         self._forget(lambda key: True)
         if self._pool is not None:
             self._pool.shutdown()

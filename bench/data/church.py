@@ -1,4 +1,4 @@
-"""LSUN's churches: an lmdb with an encoded image under each key, in the order of the keys. No classes."""
+"""LSUN Church: an lmdb of encoded images, in the order of its keys. No classes."""
 
 import errno
 from pathlib import Path
@@ -15,12 +15,11 @@ FOLDER = "church_outdoor_train_lmdb"
 class Church:
     """The images of church_outdoor_train, in the order of torchvision's LSUN.
 
-    Read without torchvision, which keeps its list of keys as a pickle in the working directory and takes up any that
-    lies there.
+    torchvision is not used: it unpickles its list of keys from any cache file in the working directory.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the lmdb's folder or the one that it is in. BadInputError if there is none."""
+        """Open the folder of the lmdb, or its parent. BadInputError if there is no lmdb or it is damaged."""
         folder = path / FOLDER if (path / FOLDER).is_dir() else path
         if not (folder / "data.mdb").is_file():
             raise BadInputError(f"{path}: no LSUN churches there; expected the folder {FOLDER} with data.mdb in it")
@@ -55,15 +54,15 @@ class Church:
 
 
 def _open(folder: str) -> lmdb.Environment:
-    """The lmdb, for one look: lmdb allows no environment to live through a fork, nor a second one beside it.
+    """Open the lmdb for one access: an open lmdb must not survive a fork or be opened twice in a process.
 
-    Opening takes 70 us, decoding an image some milliseconds.
+    Opening takes 70 us; decoding an image takes milliseconds.
     """
     return lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
 
 
 def _check_size(file: Path, environment: lmdb.Environment) -> None:
-    """ValueError if the file ends before its last page: reading beyond the end would kill the process."""
+    """ValueError if the file is truncated: reading beyond its end would kill the process."""
     expected = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if file.stat().st_size < expected:
         raise ValueError(f"{file.stat().st_size:,} bytes, expected {expected:,}")

@@ -1,4 +1,9 @@
-"""scikit-learn's digits: 1,797 real 8x8 handwritten digits that come inside its wheel (UCI optdigits, test part)."""
+"""scikit-learn's digits: 1,797 real handwritten digits of 8x8 pixels, part of its wheel (UCI optdigits, test set).
+
+Its digest is in its registration, `bench.spec.datasets`.
+"""
+
+from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits
@@ -7,8 +12,8 @@ from bench.data.pixels import ImageData
 from bench.system.errors import BadInputError
 
 
-def load() -> ImageData:
-    """Images (1797, 1, 8, 8), their 17 grey levels spread over 0..255; labels 0..9."""
+def load(_folder: Path | None = None, _split: str = "train") -> ImageData:
+    """Images (1797, 1, 8, 8) uint8, 17 grey levels spread over 0..255, and labels 0..9. There is no test split."""
     try:
         bunch = load_digits()
     except (OSError, EOFError, ValueError) as error:

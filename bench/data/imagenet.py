@@ -1,4 +1,4 @@
-"""ImageNet's training set: train/<wnid>/<name>.JPEG, 1,281,167 images of 1,000 classes."""
+"""The training set of ImageNet: 1,281,167 images of 1,000 classes in train/<wnid>/<name>.JPEG."""
 
 import os
 import re
@@ -12,17 +12,17 @@ from bench.system.errors import BadInputError
 
 _WNID = re.compile(r"n\d{8}")
 _SUFFIXES = (b".jpeg", b".jpg")
-_LISTING_THREADS = 16  # folders are listed at once: on a network file system each waits for an answer
+_LISTING_THREADS = 16  # folders listed at once: a network file system answers slowly
 
 
 class ImageNet:
-    """Images ordered by class and name; the label is the class's place among the sorted wnids.
+    """Images ordered by class and name. The label is the index of the class among the sorted wnids.
 
-    Names are kept as arrays of bytes: a million Python strings would be copied into every worker process.
+    Names are arrays of bytes: a million Python strings would be copied into every worker process.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the folder that has train/, or train/ itself. BadInputError if it is neither."""
+        """Open train/ or its parent folder. BadInputError if `path` is neither."""
         train = path / "train" if (path / "train").is_dir() else path
         wnids = sorted(e.name for e in os.scandir(train) if _WNID.fullmatch(e.name)) if train.is_dir() else []
         if not wnids:

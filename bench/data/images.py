@@ -1,34 +1,31 @@
-"""Image datasets as their owners ship them: a fixed order, labels, and the bytes of each image.
+"""Image datasets as published: images in a fixed order, with labels and the bytes of each file.
 
-One module per source reads them (imagenet, image_files, church). What networks see of an image is the centre crop of
-DiT's and ADM's protocol (`decode`).
+Each format has its module (`imagenet`, `image_files`, `church`). `decode` gives the centre crop of DiT and ADM.
 """
 
 import io
 import os
 from hashlib import sha256
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
+from bench.spec.datasets import get_dataset
 from bench.system.errors import BadInputError
-
-# Images of the training sets.
-COUNTS = {"imagenet": 1_281_167, "celebahq": 30_000, "ffhq": 70_000, "church": 126_227}
-DATASETS = tuple(COUNTS)
 
 
 class UnreadableImageError(Exception):
-    """An image is missing or corrupt, while the rest of its dataset can be read. The message says why."""
+    """One image is missing or corrupt; the rest of its dataset can be read. The message gives the reason."""
 
 
 class ImageSource(Protocol):
-    """A dataset's images in a fixed order. It can be copied to other processes; files are opened where they are read.
+    """The images of a dataset in a fixed order. It can be sent to other processes: each opens the files it reads.
 
     Attributes:
-        labels: (count,) int64; zeros where there are no classes.
+        labels: (count,) int64; zeros if the dataset has no classes.
     """
 
     labels: np.ndarray
@@ -36,83 +33,68 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What the image is called, for messages: a path within the dataset, a zip's member, a key."""
+        """Name of the image, for messages: its path in the dataset, its zip member or its key."""
 
     def read(self, index: int) -> bytes:
-        """The encoded image as shipped. UnreadableImageError if that is the image's fault, OSError if the storage's."""
+        """Bytes of the image file. UnreadableImageError if the image is at fault, OSError if the storage is."""
 
 
 def read_file(root: Path, name: str) -> bytes:
-    """An image's file under a dataset's root, for sources of files. Errors are those of `ImageSource.read`."""
+    """Bytes of the image file `name` in the folder `root`. Errors as in `ImageSource.read`."""
     try:
         return (root / name).read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
-        with os.scandir(root) as entries:  # one that is not mounted is gone, or empty
+        with os.scandir(root) as entries:  # if the dataset is no longer mounted, its root is missing or empty
             if next(entries, None) is None:
                 raise
         raise UnreadableImageError(error.strerror) from error
 
 
 def read_image(source: ImageSource, index: int) -> bytes:
-    """An image as shipped. UnreadableImageError if it is the image's fault that it cannot be read.
-
-    BadInputError if it is the storage's: nothing can be said of the image then.
-    """
+    """Bytes of an image file. UnreadableImageError if the image is at fault, BadInputError if the storage is."""
     try:
         return source.read(index)
     except OSError as error:
         reason = " ".join((error.strerror or str(error)).split())
         raise BadInputError(
-            f"{source.name(index)}: the storage fails ({reason}), which is not the image's fault; run the same command "
-            "again when its folder can be read"
+            f"{source.name(index)}: the storage fails ({reason}), the image may be good; run the same command again "
+            "when its folder can be read"
         ) from error
 
 
-def open_images(dataset: str, path: Path) -> ImageSource:
-    """Open the dataset called `dataset` (one of DATASETS) at `path`.
+def open_images(name: str, path: Path) -> ImageSource:
+    """Open the image files of the dataset called `name` at `path`.
 
     Raises:
-        BadInputError: there is no such dataset there; says what layout is expected.
+        BadInputError: the dataset is unknown or has no image files, or `path` does not hold it. The message says which
+            layout is expected.
     """
-    check_dataset(dataset)
+    dataset = get_dataset(name)
+    if not dataset.is_latent:
+        raise BadInputError(f"dataset {name} has no image files to encode: networks see its pixels")
     if not path.exists():
-        raise BadInputError(f"{path}: no such file or folder; name the place of the images of {dataset}")
-    if dataset == "imagenet":
-        from bench.data.imagenet import ImageNet
-
-        return ImageNet(path)
-    if dataset == "church":
-        from bench.data.church import Church
-
-        return Church(path)
-    from bench.data.image_files import open_files
-
-    return open_files(path)
+        raise BadInputError(f"{path}: no such file or folder; give the path of the images of {name}")
+    return resolve_name(dataset.opens)(path)
 
 
-def check_dataset(dataset: str) -> None:
-    """BadInputError for a name that is not one of DATASETS."""
-    if dataset not in DATASETS:
-        raise BadInputError(f"{dataset!r} is no image dataset; choose from {', '.join(DATASETS)}")
-
-
-def check_count(dataset: str, source: ImageSource, any_count: bool) -> None:
-    """BadInputError unless the source has as many images as the dataset, or any number but none will do."""
+def check_count(name: str, source: ImageSource, any_count: bool) -> None:
+    """BadInputError if the source is empty, or if its size is not the registered one and `any_count` is False."""
+    expected = get_dataset(name).count
     if not len(source):
-        raise BadInputError(f"{dataset}: found no images; name the place of the dataset")
-    if len(source) != COUNTS[dataset] and not any_count:
+        raise BadInputError(f"{name}: found no images; give the path of the dataset")
+    if len(source) != expected and not any_count:
         raise BadInputError(
-            f"{dataset}: found {len(source):,} images, expected {COUNTS[dataset]:,}; "
-            "complete the dataset, or say --any-count to use what is there"
+            f"{name}: found {len(source):,} images, expected {expected:,}; complete the dataset, or accept its images "
+            "with --any-count"
         )
 
 
 def dataset_digest(labels: np.ndarray, hashes: np.ndarray) -> str:
-    """SHA-256, in hex, of a dataset as shipped, names and packing aside.
+    """SHA-256, in hex, over labels and image files in order. It does not depend on file names or on packing.
 
     Args:
         labels: (count,), hashed as little-endian int64.
-        hashes: (count, 32) uint8: SHA-256 of each image's bytes, in order.
+        hashes: (count, 32) uint8, SHA-256 of each image file.
     """
     if hashes.shape != (len(labels), 32) or hashes.dtype != np.uint8:
         raise ValueError(f"hashes {hashes.shape} {hashes.dtype} do not fit {len(labels)} labels")
@@ -124,17 +106,17 @@ def dataset_digest(labels: np.ndarray, hashes: np.ndarray) -> str:
 def decode(encoded: bytes, size: int) -> np.ndarray:
     """Decode to RGB and centre-crop: uint8 (3, size, size). UnreadableImageError if the image is corrupt.
 
-    While the shorter side is at least twice `size`, both are halved (box filter); then the shorter one is resized to
-    `size` (bicubic), and the middle of the longer one is kept.
+    Both sides are halved (box filter) while the shorter one is at least 2 * `size`. Then the shorter one is resized to
+    `size` (bicubic), and the longer one is cropped to its middle.
     """
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
             image = opened.convert("RGB")
     except MemoryError:
         raise
-    except OSError as error:  # Pillow's own
+    except OSError as error:  # Pillow's own errors
         raise UnreadableImageError(str(error)) from error
-    except Exception as error:  # its decoders raise whatever broken data leads them to
+    except Exception as error:  # its decoders raise many kinds of errors on corrupt data
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
     return np.ascontiguousarray(np.asarray(_centre_crop(image, size)).transpose(2, 0, 1))
 

@@ -1,11 +1,11 @@
 """Encoded datasets on disk, as bench/encode_latents.py writes them, and training batches from them.
 
-<folder>/manifest.json       what is there, with sizes and digests; written last
+<folder>/manifest.json       list of the files, with sizes and digests; written last
 <folder>/moments-00007.npy   (images, 2, 2 * channels, height, width) float16: mean and log-variance of each image's
                              latent, then of its mirror image's
-<folder>/hashes-00007.npy    (images, 32) uint8: SHA-256 of each image's bytes as shipped
+<folder>/hashes-00007.npy    (images, 32) uint8: SHA-256 of each image file
 <folder>/labels.npy          (count,) int64
-<folder>/index.npy           (count,) int64: place of each image in the dataset as shipped
+<folder>/index.npy           (count,) int64: index of each image in the dataset as published
 """
 
 import json
@@ -31,40 +31,38 @@ _VERIFYING_THREADS = 8
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
-    """SHA-256, in hex, of a manifest, except where the autoencoder was loaded from and the digest itself."""
+    """SHA-256, in hex, of a manifest without its own digest and without the path or id of the autoencoder."""
     kept = {name: value for name, value in manifest.items() if name != "digest"}
     kept["vae"] = {name: value for name, value in manifest["vae"].items() if name != "source"}
     return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder. BadInputError if it is missing, damaged, or of another format."""
+    """The manifest in a folder. BadInputError if it is missing, damaged or in another format."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
             raise BadInputError(f"{path}: format {manifest['format']}, expected {FORMAT}: encode the dataset again")
         if manifest["digest"] != manifest_digest(manifest):
-            raise ValueError("it does not have the digest that it names")
+            raise ValueError("its content does not match its digest")
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such file; bench/encode_latents.py encodes a dataset") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(
-            f"{path} is damaged ({error}): delete it and run bench/encode_latents.py, which writes it again"
-        ) from error
+        raise BadInputError(f"{path} is damaged ({error}): delete it and run bench/encode_latents.py again") from error
     return manifest
 
 
 class Latents:
-    """An encoded dataset, read where it lies: any image's moments at any time.
+    """An encoded dataset, memory-mapped: moments of any image are read when asked for.
 
     Attributes:
-        manifest: as read.
+        manifest: the content of manifest.json.
         labels: (count,) int64.
-        shape: of an image's latent, (channels, height, width).
-        scaling_factor, shift_factor: x0 = (z - shift) * scaling.
+        shape: shape of one latent, (channels, height, width).
+        scaling_factor, shift_factor: x0 = (z - shift_factor) * scaling_factor.
         digest: of the manifest.
-        autoencoder_digest: of what encoded the images.
+        autoencoder_digest: of the autoencoder that encoded the images.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
@@ -80,19 +78,19 @@ class Latents:
         self._starts = np.cumsum([0, *(len(moments) for moments in self._moments)])
         shapes = {moments.shape[1:] for moments in self._moments}
         if shapes != {(2, channels, height, width)} or not self._starts[-1] == len(self.labels) == manifest["count"]:
-            raise BadInputError(f"{folder}: its files do not fit its manifest; encode the dataset again")
+            raise BadInputError(f"{folder}: the files do not match the manifest; encode the dataset again")
 
     @classmethod
     def open(cls, folder: Path, verify: bool = True, progress: bool = True) -> "Latents":
         """Open a folder of latents.
 
         Args:
-            folder: where its manifest is.
-            verify: hash all files and compare; else only their sizes.
-            progress: show how far that is.
+            folder: has manifest.json.
+            verify: check the SHA-256 of every file; otherwise only sizes are checked.
+            progress: show a progress bar of the check.
 
         Raises:
-            BadInputError: the manifest or a file is missing, truncated or changed.
+            BadInputError: the manifest or a file is missing, truncated or altered.
         """
         manifest = read_manifest(folder)
         for file in manifest["files"]:
@@ -108,11 +106,11 @@ class Latents:
         return len(self.labels)
 
     def moments(self, rows: Sequence[int] | Tensor, mirrored: Sequence[bool] | Tensor) -> Tensor:
-        """Mean and log-variance of images or of their mirror images, (batch, 2 * channels, height, width) float32.
+        """Mean and log-variance of images, (batch, 2 * channels, height, width) float32.
 
         Args:
             rows: (batch,), 0..len - 1.
-            mirrored: (batch,), for each row.
+            mirrored: (batch,), whether to read the moments of the mirror image.
         """
         wanted, mirrors = np.asarray(rows, dtype=np.int64), np.asarray(mirrored, dtype=np.int64)
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
@@ -121,7 +119,7 @@ class Latents:
         found = torch.empty(len(wanted), 2 * channels, height, width)
         shards = np.searchsorted(self._starts, wanted, side="right") - 1
         for place, (shard, row, mirror) in enumerate(zip(shards, wanted - self._starts[shards], mirrors, strict=True)):
-            # torch converts faster than numpy, and one image is too little for it to wake its threads
+            # torch converts float16 faster than numpy, and starts no threads for one image
             found[place] = torch.from_numpy(self._moments[shard][row, mirror].copy())
         return found
 
@@ -129,9 +127,7 @@ class Latents:
 def _damaged(path: Path, what: str) -> BadInputError:
     shard = path.stem.rpartition("-")[2]
     remake = f"moments-{shard}.json and {MANIFEST}" if shard.isdigit() else MANIFEST
-    return BadInputError(
-        f"{path} {what}: delete {remake} beside it and run bench/encode_latents.py, which makes it again"
-    )
+    return BadInputError(f"{path} {what}: delete {remake} beside it and run bench/encode_latents.py again")
 
 
 def _check_size(path: Path, expected: int) -> None:
@@ -171,16 +167,16 @@ def _sha256(path: Path) -> str:
 
 
 class LatentSource:
-    """Draws batches from an encoded dataset: images or their mirror images, latents sampled from their posterior.
+    """Makes batches from an encoded dataset: half of the images are mirrored, latents are sampled from their posterior.
 
-    x0 = (mean + exp(log-variance / 2) * e - shift) * scaling, e ~ N(0, 1). Noise and e depend on the position in the
-    batch, so that a rank draws those of its own part only.
+    x0 = (mean + exp(log-variance / 2) * e - shift_factor) * scaling_factor, e ~ N(0, 1). Noise and e are keyed by the
+    position in the batch, so that a rank makes its own part only.
 
     Args:
         latents: the dataset.
-        num_classes: also the null label's index; 0 for a dataset without classes.
+        num_classes: number of classes, also the index of the null label; 0 for a dataset without classes.
         class_dropout: probability of the null label.
-        timesteps: of the forward process.
+        timesteps: number of timesteps of the forward process.
     """
 
     def __init__(self, latents: Latents, num_classes: int, class_dropout: float, timesteps: int) -> None:
@@ -194,7 +190,7 @@ class LatentSource:
         }
 
     def draw(self, seed: int, step: int, batch_size: int, part: range | None = None) -> Batch:
-        """Positions `part` (by default all) of the batch of a step."""
+        """The positions `part` of a step's batch, all of them by default."""
         chosen = positions(part, batch_size)
         rows = batch_indices(seed, step, batch_size, len(self._latents))[chosen]
         rng = generator(seed, "batch", step)
@@ -206,8 +202,8 @@ class LatentSource:
         for place, position in enumerate(range(chosen.start, chosen.stop)):
             drawn = torch.randn((2, *self._latents.shape), generator=generator(seed, "noise", step, position))
             noise[place] = drawn[0]
-            # One image at a time: vectorised arithmetic may round by the place in memory, and so by the part. And in
-            # numpy: torch would wake its threads for each exponential.
+            # One image at a time: vectorised arithmetic may round by memory alignment, and so by the part. In numpy:
+            # torch would start its threads for each exponential.
             x0[place] = torch.from_numpy(self._sample(moments[place].numpy(), drawn[1].numpy()))
         return Batch(x0, noise, t[chosen], y)
 

@@ -1,13 +1,14 @@
-"""Datasets of pixels in memory: images and labels, checked against the digest of their registration."""
+"""Pixel datasets in memory: images and labels, checked against the digest of their registration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from bench.spec.datasets import DIGESTS
+from bench.spec.datasets import get_dataset
 from bench.system.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -23,16 +24,16 @@ class ImageData:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over images, then labels."""
+        """SHA-256, in hex, over images, then labels."""
         hasher = sha256(self.images.numpy().tobytes())
         hasher.update(self.labels.numpy().tobytes())
         return hasher.hexdigest()
 
     def balanced(self, count: int) -> Tensor:
-        """Images whose labels go round 0, 1, ..., as those of generated ones do: (count, channels, height, width).
+        """`count` images whose labels cycle through 0, 1, ..., as labels of samples do: (count, channels, h, w).
 
         Raises:
-            ValueError: too few of a label.
+            ValueError: a label has too few images.
         """
         classes = int(self.labels.max()) + 1
         of_label = [(self.labels == label).nonzero().flatten().tolist() for label in range(classes)]
@@ -42,27 +43,34 @@ class ImageData:
 
 
 def load_dataset(name: str, folder: Path | None = None) -> ImageData:
-    """Load what is trained on of the dataset called `name`, and check that it is the one that its digest names.
+    """Load the training images of the pixel dataset called `name`.
 
     Args:
-        name: "digits" or "fashion".
-        folder: where the files of a dataset are that does not come with a package; None for where they usually are.
+        name: of a dataset of kind "pixels".
+        folder: has the dataset's files; None for the usual folder. Ignored if a package ships the dataset.
 
     Raises:
-        BadInputError: it is missing or damaged, or another.
+        BadInputError: the dataset is unknown, missing or damaged, or its digest is not the registered one.
     """
-    from bench.data import digits, fashion
+    return _load(name, folder, "train", get_dataset(name).digest)
 
-    data = digits.load() if name == "digits" else fashion.load_padded(folder)
-    if data.digest != DIGESTS[name]:
+
+def load_held_out(name: str, folder: Path | None = None) -> ImageData:
+    """Load the test images of the pixel dataset called `name`. Arguments and errors as in `load_dataset`.
+
+    ValueError if the dataset has no test images.
+    """
+    held_out = get_dataset(name).held_out
+    if held_out is None:
+        raise ValueError(f"dataset {name} has no test images")
+    return _load(name, folder, "test", held_out.digest)
+
+
+def _load(name: str, folder: Path | None, split: str, digest: str) -> ImageData:
+    data = resolve_name(get_dataset(name).opens)(folder, split)
+    if data.digest != digest:
         raise BadInputError(
-            f"dataset {name} has digest {data.digest[:12]}, expected {DIGESTS[name][:12]}: reinstall what it comes with"
+            f"dataset {name}: {split} images have digest {data.digest[:12]}, expected {digest[:12]}: download it again "
+            "or reinstall the package that ships it"
         )
     return data
-
-
-def load_held_out(folder: Path | None = None) -> ImageData:
-    """The test split of `fashion`, the one dataset in HELD_OUT; arguments and errors as those of `load_dataset`."""
-    from bench.data import fashion
-
-    return fashion.load_padded(folder, "test")

@@ -1,12 +1,11 @@
-"""Encodes an image dataset in shards that several processes share, in the format that `bench.data.latents` reads.
+"""Encoding of an image dataset into latents, in shards that processes share, in the format of `bench.data.latents`.
 
-<folder>/settings.json       what is being encoded, and how; written first, so that nothing else is mixed in
-<folder>/moments-00007.json  shard 7 is done: its range, unreadable images, sizes and digests of its files
+<folder>/settings.json       the dataset and how it is encoded; written first, so that settings cannot be mixed
+<folder>/moments-00007.json  summary of shard 7: its range, its unreadable images, sizes and digests of its files
 """
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -20,73 +19,95 @@ from tqdm import tqdm
 from bench.data.images import ImageSource, dataset_digest
 from bench.data.latents import FORMAT, MANIFEST, manifest_digest, read_manifest
 from bench.prepare.fingerprint import check_ends, sample
-from bench.prepare.reading import ReadBatch, Unreadable, read_batches
-from bench.prepare.shards import (
-    Summary,
-    UnreadableImagesError,
-    check_left_out,
-    make_shards,
-    read_shard,
-    shard_ranges,
-)
+from bench.prepare.reading import ReadBatch, Reader, Unreadable
+from bench.prepare.shards import Shards, Summary, first_shard
 from bench.system.errors import BadInputError
 from bench.system.files import write_json, write_whole
 from bench.system.locks import hold
 from bench.system.progress import interval_s
 from models.autoencoder import LatentAutoencoder
 
-_STEM = "moments"
-
 
 @dataclass(frozen=True)
 class Encoding:
-    """A dataset to be encoded into a folder.
+    """The encoding of a dataset into a folder.
 
     Attributes:
-        folder: where it goes.
+        folder: where the latents go.
         dataset: its name.
-        source: its images.
-        autoencoder: what encodes them.
-        autoencoder_source: where that was loaded from.
-        image_size: of the crops, in pixels.
+        reader: reads its images.
+        autoencoder: encodes them.
+        autoencoder_source: where the autoencoder was loaded from.
         shard_images: images in a shard.
-        batch_size: images that are encoded at once.
-        workers: processes that read and decode images.
-        skip_bad: leave unreadable images out.
     """
 
     folder: Path
     dataset: str
-    source: ImageSource
+    reader: Reader
     autoencoder: LatentAutoencoder
     autoencoder_source: str
-    image_size: int
     shard_images: int
-    batch_size: int
-    workers: int
-    skip_bad: bool
+
+    @property
+    def source(self) -> ImageSource:
+        """The images."""
+        return self.reader.source
 
     @cached_property
-    def ranges(self) -> list[range]:
-        """The images of each shard."""
-        return shard_ranges(len(self.source), self.shard_images)
+    def shards(self) -> Shards:
+        """The shards of the folder."""
+        return Shards(self.folder, "moments", len(self.source), self.shard_images, self.reader.skip_bad)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What all shards of a folder have in common."""
+        """Settings that all shards of a folder share."""
         return {
             "format": FORMAT,
             "dataset": self.dataset,
             "images": len(self.source),
             "labels_sha256": sha256(self.source.labels.astype("<i8").tobytes()).hexdigest(),
-            "image_size": self.image_size,
+            "image_size": self.reader.size,
             "shard_images": self.shard_images,
             "vae": self.autoencoder.digest,
             "sample": sample(self.source),
         }
 
-    def check_settings(self) -> None:
-        """Take the folder for these settings. BadInputError if it was begun with others, or from other images."""
+    @property
+    def moments_shape(self) -> tuple[int, int, int]:
+        """Shape of the moments of an image: mean and log-variance, (2 * channels, height, width)."""
+        side = self.reader.size // self.autoencoder.downsampling
+        return 2 * self.autoencoder.channels, side, side
+
+    def make(self) -> str:
+        """Make the shards that no other process makes, and the manifest if all are done; returns a line of text.
+
+        Raises:
+            BadInputError: the folder has other settings or other images, images are unreadable, or the latents are not
+                finite.
+        """
+        self._check_settings()
+        shards, made = self.shards, list[int]()
+        with tqdm(desc=f"encode {self.dataset}", total=shards.images, unit="img", mininterval=interval_s()) as bar:
+
+            def make(shard: int) -> Summary:
+                bar.n = sum(len(part) for i, part in enumerate(shards.ranges) if shards.is_done(i))
+                bar.initial = bar.n - sum(len(shards.ranges[i]) for i in made)  # done elsewhere, or earlier
+                summary = self._make(shard, bar)
+                made.append(shard)
+                return summary
+
+            complete = shards.make(make, start=first_shard(len(shards)))
+        progress = f"{len(made)} of {len(shards)} shards made here"
+        if not complete:
+            return f"{self.folder}: {progress}; other processes have not finished theirs yet"
+        manifest = self._finish()
+        return (
+            f"{self.folder}: complete ({progress}), {manifest['count']:,} images, {len(manifest['unreadable'])} left "
+            f"out, digest {manifest['digest'][:16]}"
+        )
+
+    def _check_settings(self) -> None:
+        """Claim the folder for these settings. BadInputError if it has other settings or other images."""
         path = self.folder / "settings.json"
         with hold(self.folder / "settings.lock", wait=True):
             if not path.exists():
@@ -101,60 +122,34 @@ class Encoding:
         for name, value in self.settings.items():
             if name != "sample" and begun.get(name) != value:
                 raise BadInputError(
-                    f"{self.folder} was begun with {name} {begun.get(name)}, not {value}: "
-                    "say the same again, choose another --prepared, or empty the folder"
+                    f"{self.folder} was begun with {name} {begun.get(name)}, not {value}: give the same value, choose "
+                    "another --prepared, or empty the folder"
                 )
         for index, value in self.settings["sample"].items():
-            if sampled.get(index, value) != value:  # what could not be read then may have been put right
+            if sampled.get(index, value) != value:  # images that were unreadable then may have been repaired
                 raise BadInputError(
-                    f"{self.folder} was begun with another image {self.source.name(int(index))}: name the same dataset "
-                    "again, choose another --prepared, or empty the folder"
+                    f"{self.folder} was begun with another image {self.source.name(int(index))}: give the same dataset "
+                    "by --data, choose another --prepared, or empty the folder"
                 )
-        check_left_out(self.folder, _STEM, range(len(self.ranges)), self.skip_bad)
-        self._check_images()
-
-    def run(self, start: int) -> tuple[int, bool]:
-        """Encode what no other process does, beginning with shard `start`; how many were made, and whether all are.
-
-        Raises:
-            BadInputError: unreadable images, or what the autoencoder made of them cannot be used.
-        """
-        made: list[int] = []
-        with tqdm(desc=f"encode {self.dataset}", total=len(self.source), unit="img", mininterval=interval_s()) as bar:
-
-            def make(shard: int) -> Summary:
-                here = sum(len(self.ranges[i]) for i in made)
-                bar.initial = self._images_done() - here  # by other processes, or earlier
-                bar.n = bar.initial + here
-                summary = self._make(shard, bar)
-                made.append(shard)
-                return summary
-
-            count = len(self.ranges)
-            complete = make_shards(self.folder, _STEM, [(start + i) % count for i in range(count)], make, self.skip_bad)
-        return len(made), complete
-
-    def _images_done(self) -> int:
-        done = (self.folder / f"{_STEM}-{shard:05d}.json" for shard in range(len(self.ranges)))
-        return sum(len(part) for part, path in zip(self.ranges, done, strict=True) if path.exists())
+        self.shards.check_left_out()
+        for shard in filter(self.shards.is_done, range(len(self.shards))):
+            self._read(shard)
 
     def _make(self, shard: int, bar: tqdm) -> Summary:
-        """Encode a shard and write its files. Its batches begin where it begins, wherever work was interrupted."""
-        part, name = self.ranges[shard], f"-{shard:05d}"
-        for left_behind in self.folder.glob(f".*{name}.*"):  # by a process that was killed; the shard's lock is held
+        """Encode a shard and write its files. Batches begin with the shard, so that interruptions change no bit."""
+        shards, part = self.shards, self.shards.ranges[shard]
+        for left_behind in self.folder.glob(f".*-{shard:05d}.*"):  # by a killed process: this one holds the lock
             left_behind.unlink()
-        (self.folder / MANIFEST).unlink(missing_ok=True)  # of a shard that was deleted to be made again
+        (self.folder / MANIFEST).unlink(missing_ok=True)  # of a deleted shard that is made again
         moments, hashes, unreadable = [], [], list[Unreadable]()
-        for batch in read_batches(self.source, part, self.image_size, self.batch_size, self.workers):
+        for batch in self.reader.batches(part):
             moments.append(self._encode(batch))
             hashes.append(batch.hashes)
             unreadable += batch.unreadable
-            bar.update(len(batch.indices) + len(batch.unreadable))
-        if unreadable and not self.skip_bad:
-            raise UnreadableImagesError(unreadable)
+            bar.update(batch.count)
         files = [
-            _write_array(self.folder / f"{_STEM}{name}.npy", np.concatenate(moments)),
-            _write_array(self.folder / f"hashes{name}.npy", np.concatenate(hashes)),
+            _write_array(shards.path(shard, ".npy"), np.concatenate(moments)),
+            _write_array(self._hashes_path(shard), np.concatenate(hashes)),
         ]
         images = len(part) - len(unreadable)
         return {
@@ -167,44 +162,38 @@ class Encoding:
 
     def _encode(self, batch: ReadBatch) -> np.ndarray:
         """(batch, 2, 2 * channels, height, width) float16: moments of images and of their mirror images."""
-        side = self.image_size // self.autoencoder.downsampling
         if not len(batch.indices):
-            return np.empty((0, 2, 2 * self.autoencoder.channels, side, side), dtype=np.float16)
+            return np.empty((0, 2, *self.moments_shape), dtype=np.float16)
         pair = [self.autoencoder.moments(images) for images in (batch.images, batch.images.flip(-1))]
         moments = torch.stack(pair, dim=1).to(torch.float16)
         finite = moments.isfinite().flatten(1).all(dim=1).cpu().numpy()
         if not finite.all():
             names = [self.source.name(int(index)) for index in batch.indices[~finite]]
             raise BadInputError(
-                f"--vae {self.autoencoder_source}: gives values that are not finite in 16 bits for {len(names)} of "
-                f"{len(finite)} images, {names[0]} first; use the weights that the dataset's suite names"
+                f"--vae {self.autoencoder_source}: latents are not finite in 16 bits for {len(names)} of {len(finite)} "
+                f"images, {names[0]} first; use the suite's autoencoder"
             )
         return moments.cpu().numpy()
 
-    def finish(self) -> dict[str, Any]:
-        """The manifest: as it is there, or written now that all shards are. BadInputError if files are damaged."""
+    def _finish(self) -> dict[str, Any]:
+        """The manifest, which is written if missing. BadInputError if files are damaged."""
         with hold(self.folder / "manifest.lock", wait=True):
             if not (self.folder / MANIFEST).exists():
                 write_json(self.folder / MANIFEST, self._manifest())
         return read_manifest(self.folder)
 
     def _manifest(self) -> dict[str, Any]:
-        shards = [read_shard(self.folder, _STEM, shard) for shard in range(len(self.ranges))]
-        self._check_files(shards)
-        self._check_images()  # other processes' too
-        kept = [_kept(part, shard["unreadable"]) for part, shard in zip(self.ranges, shards, strict=True)]
-        index = np.concatenate(kept)
+        summaries, *arrays = zip(*map(self._read, range(len(self.shards))), strict=True)
+        index, hashes = map(np.concatenate, arrays)
         if not len(index):
             raise BadInputError(f"{self.dataset}: none of its {len(self.source):,} images can be read")
-        labels = self.source.labels[index]
-        hashes = np.concatenate([np.load(self.folder / shard["files"][1]["name"]) for shard in shards])
-        side, vae = self.image_size // self.autoencoder.downsampling, self.autoencoder
+        labels, vae = self.source.labels[index], self.autoencoder
         manifest = {
             "format": FORMAT,
             "dataset": self.dataset,
-            "image_size": self.image_size,
+            "image_size": self.reader.size,
             "count": len(index),
-            "moments_shape": [2 * vae.channels, side, side],
+            "moments_shape": list(self.moments_shape),
             "dtype": "float16",
             "vae": {
                 "source": self.autoencoder_source,
@@ -216,55 +205,39 @@ class Encoding:
             "files": [
                 _write_array(self.folder / "labels.npy", labels),
                 _write_array(self.folder / "index.npy", index),
-                *(file for shard in shards for file in shard["files"]),
+                *(file for summary in summaries for file in summary["files"]),
             ],
-            "unreadable": [image for shard in shards for image in shard["unreadable"]],
+            "unreadable": [image for summary in summaries for image in summary["unreadable"]],
         }
         return manifest | {"digest": manifest_digest(manifest)}
 
-    def _check_images(self) -> None:
-        """BadInputError if a shard that is done was made from other images."""
-        for number, part in enumerate(self.ranges):
-            summary = self.folder / f"{_STEM}-{number:05d}.json"
-            if not summary.exists():
-                continue
-            try:
-                kept = _kept(part, read_shard(self.folder, _STEM, number)["unreadable"])
-                hashes = np.load(self.folder / f"hashes-{number:05d}.npy")
-                if hashes.shape != (len(kept), 32):
-                    raise ValueError(f"hashes of shape {hashes.shape} of {len(kept)} images")
-            except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-                raise _damaged(summary, error) from error
-            check_ends(self.source, kept, hashes, str(summary))
+    def _read(self, shard: int) -> tuple[Summary, np.ndarray, np.ndarray]:
+        """Summary, image indices and hashes of a finished shard. BadInputError if damaged or made from other images."""
+        summary, part = self.shards.read(shard), self.shards.ranges[shard]
+        try:
+            if (summary["start"], summary["stop"]) != (part.start, part.stop):
+                raise ValueError(f"images {summary['start']}..{summary['stop']}")
+            for file in summary["files"]:
+                if (self.folder / file["name"]).stat().st_size != file["bytes"]:
+                    raise ValueError(f"{file['name']} is truncated")
+            left_out = [image["index"] for image in summary["unreadable"]]
+            index = np.setdiff1d(np.arange(part.start, part.stop, dtype=np.int64), left_out)
+            hashes = np.load(self._hashes_path(shard))
+            if hashes.shape != (len(index), 32):
+                raise ValueError(f"hashes of shape {hashes.shape} for {len(index)} images")
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise self.shards.damaged(shard, error) from error
+        check_ends(self.source, index, hashes, str(self.shards.path(shard)))
+        return summary, index, hashes
 
-    def _check_files(self, shards: Sequence[Summary]) -> None:
-        for number, shard in enumerate(shards):
-            summary = self.folder / f"{_STEM}-{number:05d}.json"
-            try:
-                sizes = {file["name"]: file["bytes"] for file in shard["files"]}
-                if (shard["start"], shard["stop"]) != (self.ranges[number].start, self.ranges[number].stop):
-                    raise ValueError(f"images {shard['start']}..{shard['stop']}")
-                for name, size in sizes.items():
-                    if (self.folder / name).stat().st_size != size:
-                        raise ValueError(f"{name} is truncated")
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise _damaged(summary, error) from error
-
-
-def _damaged(summary: Path, error: Exception) -> BadInputError:
-    return BadInputError(f"shard {summary} is damaged ({error}): delete it and run the same command again")
-
-
-def _kept(part: range, unreadable: Sequence[dict[str, Any]]) -> np.ndarray:
-    return np.setdiff1d(np.arange(part.start, part.stop, dtype=np.int64), [image["index"] for image in unreadable])
+    def _hashes_path(self, shard: int) -> Path:
+        return self.folder / f"hashes-{shard:05d}.npy"
 
 
 def _write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
-    """Write an .npy file whole; its name, size in bytes and SHA-256, of what was meant to be written."""
-    array = np.ascontiguousarray(array)
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-    write_whole(path, lambda file: (file.write(header.getvalue()), file.write(array.data)))
-    hasher = sha256(header.getvalue())
-    hasher.update(array.data)
-    return {"name": path.name, "bytes": len(header.getvalue()) + array.nbytes, "sha256": hasher.hexdigest()}
+    """Write an .npy file; returns its name, size in bytes and the SHA-256 of the bytes in memory."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    content = buffer.getbuffer()
+    write_whole(path, lambda file: file.write(content))
+    return {"name": path.name, "bytes": len(content), "sha256": sha256(content).hexdigest()}

@@ -1,4 +1,4 @@
-"""By what a dataset is known again without reading it all."""
+"""Cheap dataset fingerprint: labels and 16 images."""
 
 from contextlib import suppress
 from hashlib import sha256
@@ -12,7 +12,7 @@ _IMAGES = 16
 
 
 def sample(source: ImageSource) -> dict[str, str]:
-    """SHA-256, in hex, of a few images evenly spaced, by index, but for unreadable ones, which may be put right."""
+    """SHA-256, in hex, of evenly spaced images, by index. Unreadable images are absent: they may be repaired later."""
     count, hashes = min(_IMAGES, len(source)), {}
     for index in (i * len(source) // count for i in range(count)):
         with suppress(UnreadableImageError):
@@ -23,7 +23,7 @@ def sample(source: ImageSource) -> dict[str, str]:
 
 
 def fingerprint(source: ImageSource) -> str:
-    """SHA-256, in hex, over labels and a few images."""
+    """SHA-256, in hex, over labels and the images of `sample`."""
     hasher = sha256(source.labels.astype("<i8").tobytes())
     for index, found in sample(source).items():
         hasher.update(f"{index} {found}".encode())
@@ -31,21 +31,21 @@ def fingerprint(source: ImageSource) -> str:
 
 
 def check_ends(source: ImageSource, indices: np.ndarray, hashes: np.ndarray, made: str) -> None:
-    """BadInputError unless a part of a dataset that was read earlier begins and ends with the same images still.
+    """BadInputError if the first or last image of a part that was read earlier has changed since.
 
     Args:
         source: the dataset as it is now.
-        indices: (count,) of the images that were read.
-        hashes: (count, 32) uint8, SHA-256 of each.
-        made: what was made of them, for the message.
+        indices: (count,), indices of the images that were read.
+        hashes: (count, 32) uint8, SHA-256 of each image file as it was read.
+        made: the file that was made from them, for the message.
     """
     for row in {0, len(indices) - 1} if len(indices) else ():
         try:
             encoded = read_image(source, int(indices[row]))
-        except UnreadableImageError:  # it was there when the part was made
+        except UnreadableImageError:  # it could be read when the part was made
             continue
         if sha256(encoded).digest() != hashes[row].tobytes():
             raise BadInputError(
-                f"{made} was made from another image {source.name(int(indices[row]))}: name the same dataset again, or "
-                "choose another --prepared"
+                f"{made} was made from another image {source.name(int(indices[row]))}: give the same dataset by "
+                "--data, or choose another --prepared"
             )

@@ -1,4 +1,4 @@
-"""Reads and decodes a part of an image dataset with worker processes; what cannot be read is collected, not dropped."""
+"""Reading and decoding of a part of an image dataset by worker processes; unreadable images are listed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from bench.system.errors import BadInputError
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image that is missing or corrupt: its index in the source, its name, and why."""
+    """A missing or corrupt image: its index in the source, its name and the reason."""
 
     index: int
     name: str
@@ -26,19 +26,24 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class ReadBatch:
-    """Images that follow each other in a source.
+    """Consecutive images of a source.
 
     Attributes:
         images: (batch, 3, size, size) uint8, cropped by `decode`.
-        hashes: (batch, 32) uint8: SHA-256 of each image's bytes as shipped.
-        indices: (batch,) int64, in the source.
-        unreadable: what is left out.
+        hashes: (batch, 32) uint8, SHA-256 of each image file.
+        indices: (batch,) int64, indices in the source.
+        unreadable: the images that are left out.
     """
 
     images: Tensor
     hashes: np.ndarray
     indices: np.ndarray
     unreadable: tuple[Unreadable, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of images, unreadable ones included."""
+        return len(self.indices) + len(self.unreadable)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class _Decoder(Dataset["_Decoded | Unreadable | BadInputError"]):
         self._source, self._size = source, size
 
     def __getitem__(self, index: int) -> "_Decoded | Unreadable | BadInputError":
-        """Errors are returned, for a worker would raise a traceback in their stead."""
+        """Returns errors: raised in a worker process they would become a traceback."""
         try:
             encoded = read_image(self._source, index)
             return _Decoded(index, decode(encoded, self._size), sha256(encoded).digest())
@@ -63,31 +68,59 @@ class _Decoder(Dataset["_Decoded | Unreadable | BadInputError"]):
             return error
 
 
-def read_batches(source: ImageSource, indices: range, size: int, batch_size: int, workers: int) -> Iterator[ReadBatch]:
-    """Batches of the images `indices`, in order. A batch is smaller by what is unreadable in it; it may be empty.
+class UnreadableImagesError(Exception):
+    """A part of a dataset has unreadable images, which are not to be left out.
 
     Args:
-        source: the dataset.
-        indices: which images of it.
-        size: of the crops, in pixels.
-        batch_size: images in a batch; the last one may be smaller.
-        workers: processes that read and decode; 0 for this one.
-
-    Raises:
-        BadInputError: the storage fails, so that nothing can be said of an image.
+        images: all of them.
     """
-    loader = DataLoader(
-        _Decoder(source, size),
-        batch_size=batch_size,
-        sampler=indices,
-        num_workers=workers,
-        collate_fn=partial(_collate, size=size),
-        worker_init_fn=_end_with_parent,
-    )
-    for batch in loader:
-        if isinstance(batch, BadInputError):
-            raise batch
-        yield batch
+
+    def __init__(self, images: Sequence[Unreadable]) -> None:
+        super().__init__(f"{len(images)} unreadable images")
+        self.images = images
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads and decodes the images of a source.
+
+    Attributes:
+        source: the images.
+        size: of the centre crops, pixels a side.
+        batch_size: images in a batch; the last one may be smaller.
+        workers: processes that read and decode; 0 for the calling process.
+        skip_bad: leave unreadable images out.
+    """
+
+    source: ImageSource
+    size: int
+    batch_size: int
+    workers: int
+    skip_bad: bool
+
+    def batches(self, indices: range) -> Iterator[ReadBatch]:
+        """Batches of the images `indices`, in order. Unreadable images leave a batch smaller, or empty.
+
+        Raises:
+            BadInputError: the storage fails, so that nothing is known of the image.
+            UnreadableImagesError: after the last batch, if images are unreadable and `skip_bad` is False.
+        """
+        loader = DataLoader(
+            _Decoder(self.source, self.size),
+            batch_size=self.batch_size,
+            sampler=indices,
+            num_workers=self.workers,
+            collate_fn=partial(_collate, size=self.size),
+            worker_init_fn=_end_with_parent,
+        )
+        unreadable: list[Unreadable] = []
+        for batch in loader:
+            if isinstance(batch, BadInputError):
+                raise batch
+            unreadable += batch.unreadable
+            yield batch
+        if unreadable and not self.skip_bad:
+            raise UnreadableImagesError(unreadable)
 
 
 def _end_with_parent(_: int) -> None:

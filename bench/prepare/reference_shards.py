@@ -1,9 +1,9 @@
-"""A dataset's reference statistics from shards: each one's moments and kept features, merged when all are there.
+"""Reference statistics of a dataset, made in shards: each has moments and kept features, which are merged at the end.
 
-    <folder>/reference-parts/<job>-00007.safetensors   mean, scatter, features (kept), hashes, indices of shard 7
-    <folder>/reference-parts/<job>-00007.*             `bench.prepare.shards`
+    <folder>/reference-parts/<work>-00007.safetensors   mean, scatter, kept features, hashes, indices of shard 7
+    <folder>/reference-parts/<work>-00007.*             files of `bench.prepare.shards`
 
-Features are computed in chunks that start with the shard, so that interruptions change no bit of the result.
+Features are computed in chunks that begin with the shard, so that interruptions change no bit of the result.
 """
 
 from contextlib import suppress
@@ -15,17 +15,10 @@ from safetensors.numpy import load_file, save
 from torch import Tensor
 from tqdm import tqdm
 
-from bench.data.images import ImageSource, dataset_digest
+from bench.data.images import dataset_digest
 from bench.prepare.fingerprint import check_ends, fingerprint
-from bench.prepare.reading import ReadBatch, Unreadable, read_batches
-from bench.prepare.shards import (
-    Summary,
-    UnreadableImagesError,
-    check_left_out,
-    make_shards,
-    read_shard,
-    shard_ranges,
-)
+from bench.prepare.reading import ReadBatch, Reader
+from bench.prepare.shards import Shards, Summary
 from bench.quality.extractor import Extractor
 from bench.quality.features import FeatureStream
 from bench.quality.moments import Moments
@@ -37,7 +30,8 @@ from bench.quality.reference_statistics import (
     statistics_path,
 )
 from bench.spec.cells import spec_hash
-from bench.store.references import Reference, read_reference, reference_path, write_reference
+from bench.spec.reference import Reference
+from bench.store.references import read_reference, reference_path, write_reference
 from bench.system.errors import BadInputError
 from bench.system.files import write_whole
 from bench.system.locks import hold
@@ -47,132 +41,115 @@ BLOCK = 10  # chunks of features whose moments are taken at once
 
 
 class AlreadyThereError(Exception):
-    """Another process has merged all shards meanwhile."""
+    """Another process has merged all shards."""
 
 
 class ReferenceRun:
-    """The making of one dataset's statistics.
+    """The making of the statistics of one dataset.
 
     Args:
-        source: the images.
-        dataset: what they are called.
-        extractor: whose features.
-        prepared: folder of the suite's statistics.
-        results: folder of the suite's results.
-        image_size: of the centre crops, pixels.
-        shard_images: images of a shard.
+        reader: reads the images.
+        dataset: its name.
+        extractor: computes the features.
+        prepared: the suite's folder of prepared files.
+        results: the suite's folder of results.
+        shard_images: images in a shard.
     """
 
     def __init__(
         self,
-        source: ImageSource,
+        reader: Reader,
         dataset: str,
         extractor: Extractor,
         prepared: Path,
         results: Path,
-        image_size: int = 256,
-        shard_images: int = 65536,
+        shard_images: int,
     ) -> None:
-        self._source, self._extractor = source, extractor
+        self._reader, self._extractor = reader, extractor
         self._prepared, self._results = prepared, results
-        self._size = image_size
-        self._wanted = (dataset, image_size, extractor.name, extractor.digest)
-        self._shards = shard_ranges(len(source), shard_images)
-        self._kept = kept_indices(len(source))
-        self._fingerprint = fingerprint(source)
-        self._folder = prepared / "reference-parts"
-        self._stem = spec_hash({"images": self._fingerprint, "of": self._wanted, "shard_images": shard_images}, 12)
+        self._wanted = (dataset, reader.size, extractor.name, extractor.digest)
+        self._kept = kept_indices(len(reader.source))
+        self._fingerprint = fingerprint(reader.source)
+        work = spec_hash({"images": self._fingerprint, "of": self._wanted, "shard_images": shard_images}, 12)
+        folder = prepared / "reference-parts"
+        self._shards = Shards(folder, work, len(reader.source), shard_images, reader.skip_bad)
 
-    def make(self, batch_size: int, workers: int, skip_bad: bool) -> str:
-        """Make what is not there and no other process is making; says what came of it.
-
-        Args:
-            batch_size: images read at once.
-            workers: processes that read them, 0 for none beside this one.
-            skip_bad: leave out images that cannot be read.
+    def make(self) -> str:
+        """Make the shards that no other process makes, and the statistics if all are done; returns a line of text.
 
         Raises:
-            BadInputError: the results are of another reference; images that cannot be read, or that were left out, and
-                `skip_bad` is not said.
+            BadInputError: the results have another reference, or images are unreadable and not to be left out.
         """
         self._check_results()
         if (path := self._find()) is not None:
-            return self._there(path, skip_bad)
-        shards = range(len(self._shards))
-        check_left_out(self._folder, self._stem, shards, skip_bad)
+            return self._use(path)
+        self._shards.check_left_out()
         try:
-            complete = make_shards(
-                self._folder,
-                self._stem,
-                shards,
-                lambda shard: self._make(shard, batch_size, workers, skip_bad),
-                skip_bad,
-            )
+            complete = self._shards.make(self._make)
         except AlreadyThereError:
             complete = True
         if not complete:
             return "other processes are making the rest; run the same command again if they are stopped"
-        with hold(self._prepared / f"{self._stem}.lock", wait=True):
+        with hold(self._prepared / f"{self._shards.stem}.lock", wait=True):
             path = self._find()
-            outcome = self._merge() if path is None else self._there(path, skip_bad)
+            outcome = self._merge() if path is None else self._use(path)
             self._remove_parts()
         return outcome
 
     def _check_results(self) -> None:
-        """BadInputError if the results belong to other images or features, as far as can be told before the work."""
+        """BadInputError if the results have a reference of other images or features, as known so far."""
         known = read_reference(self._results)
         if known is None:
             return
         path = statistics_path(self._prepared, known.identity)
-        of = read_identity(path)[1] if path.exists() else self._fingerprint
-        if (_features(known), of) != (self._wanted, self._fingerprint):
+        known_fingerprint = read_identity(path)[1] if path.exists() else self._fingerprint
+        if (_key(known), known_fingerprint) != (self._wanted, self._fingerprint):
             raise BadInputError(
                 f"{reference_path(self._results)} is of other images or features: choose another --results, or delete "
                 "it with its records"
             )
 
     def _find(self) -> Path | None:
-        """The file of the statistics, if they are there."""
+        """The file of the statistics, if it exists."""
         for path in sorted(self._prepared.glob("reference-*.safetensors")):
-            reference, of = read_identity(path)
-            if (_features(reference), of) == (self._wanted, self._fingerprint):
+            reference, known_fingerprint = read_identity(path)
+            if (_key(reference), known_fingerprint) == (self._wanted, self._fingerprint):
                 return path
         return None
 
-    def _there(self, path: Path, skip_bad: bool) -> str:
+    def _use(self, path: Path) -> str:
+        """Give the results the statistics of an existing file."""
         reference, _ = read_identity(path)
-        if (left_out := len(self._source) - reference.images) and not skip_bad:
+        if (left_out := self._shards.images - reference.images) and not self._shards.skip_bad:
             raise BadInputError(
-                f"{path}: {left_out} unreadable images were left out there by --skip-bad: say it again, or delete the "
-                "file to have it made whole"
+                f"{path}: {left_out} unreadable images were left out by --skip-bad: repeat --skip-bad, or delete the "
+                "file to make it again"
             )
         write_reference(self._results, reference)
         return f"reference statistics are there already: {path}"
 
-    def _make(self, shard: int, batch_size: int, workers: int, skip_bad: bool) -> Summary:
-        if self._find() is not None:  # and the parts are removed
+    def _make(self, shard: int) -> Summary:
+        if self._find() is not None:  # the shards are merged and removed
             raise AlreadyThereError
-        images, part = self._shards[shard], _Part(self._extractor, self._kept)
-        unreadable: list[Unreadable] = []
+        images, part = self._shards.ranges[shard], _Part(self._extractor, self._kept)
+        unreadable: list[str] = []
         desc = f"reference, shard {shard + 1} of {len(self._shards)}"
         with tqdm(total=len(images), desc=desc, unit="image", mininterval=interval_s()) as bar:
-            for batch in read_batches(self._source, images, self._size, batch_size, workers):
+            for batch in self._reader.batches(images):
                 part.add(batch)
-                unreadable += batch.unreadable
-                bar.update(len(batch.images) + len(batch.unreadable))
-        if unreadable and not skip_bad:
-            raise UnreadableImagesError(unreadable)
+                unreadable += [bad.name for bad in batch.unreadable]
+                bar.update(batch.count)
         content = save(part.finish())
         write_whole(self._tensors_path(shard), lambda file: file.write(content))
-        return {"images": len(images) - len(unreadable), "unreadable": [bad.name for bad in unreadable]}
+        return {"images": len(images) - len(unreadable), "unreadable": unreadable}
 
     def _merge(self) -> str:
-        """Put the parts together and write the statistics."""
+        """Merge the shards and write the statistics."""
         moments, parts, left_out = None, [], 0
         for shard in range(len(self._shards)):
-            left_out += len(read_shard(self._folder, self._stem, shard)["unreadable"])
+            left_out += len(self._shards.read(shard)["unreadable"])
             part = self._read(shard)
-            check_ends(self._source, part["indices"], part["hashes"], str(self._tensors_path(shard)))
+            check_ends(self._reader.source, part["indices"], part["hashes"], str(self._tensors_path(shard)))
             mean, scatter, count = part.pop("mean"), part.pop("scatter"), len(part["indices"])
             if count:
                 own = Moments(count, mean, scatter)
@@ -181,10 +158,10 @@ class ReferenceRun:
         if moments is None or moments.count < 2:
             raise BadInputError("fewer than two images can be read: a covariance needs two or more")
         indices, hashes, features = (np.concatenate([p[name] for p in parts]) for name in ("indices", "hashes", "kept"))
-        digest = dataset_digest(self._source.labels[indices], hashes)
+        digest = dataset_digest(self._reader.source.labels[indices], hashes)
         dataset, size, extractor, extractor_digest = self._wanted
         reference = Reference(dataset, moments.count, size, digest, extractor, extractor_digest)
-        write_reference(self._results, reference)  # first: it is refused if the results have another
+        write_reference(self._results, reference)  # first: it fails if the results have another reference
         statistics = ReferenceStatistics(
             moments.count, size, moments.mean, moments.covariance, torch.from_numpy(features)
         )
@@ -194,31 +171,29 @@ class ReferenceRun:
         return f"reference statistics of {moments.count:,} images{without} -> {path}"
 
     def _read(self, shard: int) -> dict[str, np.ndarray]:
-        path = self._tensors_path(shard)
         try:
-            return load_file(path)
+            return load_file(self._tensors_path(shard))
         except Exception as error:
-            raise BadInputError(
-                f"{path} is damaged ({error}): delete it and {path.stem}.json to have them made again"
-            ) from error
+            raise self._shards.damaged(shard, error) from error
 
     def _tensors_path(self, shard: int) -> Path:
-        return self._folder / f"{self._stem}-{shard:05d}.safetensors"
+        return self._shards.path(shard, ".safetensors")
 
     def _remove_parts(self) -> None:
-        """Of this work only. Who still comes to make one finds the statistics first."""
-        for path in self._folder.glob(f"*{self._stem}-*"):  # what a killed process was writing begins with a dot
+        """Remove the shards of this work. A process that comes later finds the statistics first."""
+        folder = self._shards.folder
+        for path in folder.glob(f"*{self._shards.stem}-*"):  # files half-written by a killed process begin with a dot
             path.unlink(missing_ok=True)
-        with suppress(OSError):  # parts of other work in it
-            self._folder.rmdir()
+        with suppress(OSError):  # it has shards of other work
+            folder.rmdir()
 
 
 class _Part:
-    """Moments, kept features, hashes and indices of a shard's images as they come.
+    """Moments, kept features, hashes and indices of the images of a shard, collected batch by batch.
 
     Args:
-        extractor: of features.
-        kept: (kept,) indices of the images whose features are kept, in order.
+        extractor: computes the features.
+        kept: (kept,), indices of the images whose features are kept, in order.
     """
 
     def __init__(self, extractor: Extractor, kept: np.ndarray) -> None:
@@ -237,7 +212,7 @@ class _Part:
                 self._close_block()
 
     def finish(self) -> dict[str, np.ndarray]:
-        """What a part's file holds."""
+        """The arrays of the shard's file."""
         self._block += self._stream.finish()
         if self._block:
             self._close_block()
@@ -261,6 +236,6 @@ class _Part:
         self._moments = self._moments.merged(own) if self._moments else own
 
 
-def _features(reference: Reference) -> tuple[str, int, str, str]:
-    """Of what and whose features a reference is."""
+def _key(reference: Reference) -> tuple[str, int, str, str]:
+    """Dataset, image size, extractor and its digest of a reference."""
     return reference.dataset, reference.image_size, reference.extractor, reference.extractor_digest

@@ -1,20 +1,23 @@
-"""Long work over a dataset, in shards: several processes share it, and what was interrupted goes on at the next shard.
+"""Long work over a dataset, cut into shards that processes share. Interrupted work goes on with the missing shards.
 
-    <folder>/<stem>-00007.json             what shard 7 came to; written last and whole: its being there means done
-    <folder>/<stem>-00007.lock             held by the process that makes it
-    <folder>/<stem>-00007-unreadable.txt   its images that cannot be read, where it is not made because of them
-    <folder>/<stem>-unreadable.txt         those of all shards, where the work has stopped because of them
+    <folder>/<stem>-00007.json             summary of shard 7; written last: if it exists, the shard is done
+    <folder>/<stem>-00007.lock             held by the process that makes shard 7
+    <folder>/<stem>-00007-unreadable.txt   the unreadable images of shard 7, if they prevented it
+    <folder>/<stem>-unreadable.txt         the unreadable images of all shards, if they stopped the work
 
-No process needs to know how many others there are: ranks of one job, tasks of an array or a second submission alike.
+No process needs to know of the others: they may be ranks of a job, tasks of an array or separate submissions.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.prepare.reading import Unreadable
+from bench.prepare.reading import Unreadable, UnreadableImagesError
 from bench.system.errors import BadInputError
 from bench.system.files import write_json, write_whole
 from bench.system.locks import hold
@@ -23,114 +26,128 @@ Summary = dict[str, Any]
 _SHOWN = 3  # unreadable images in a message
 
 
-class UnreadableImagesError(Exception):
-    """A shard has images that cannot be read and are not to be left out: it is not made.
+@dataclass(frozen=True)
+class Shards:
+    """The shards of one work.
 
-    Args:
-        images: all of them.
-    """
-
-    def __init__(self, images: Sequence[Unreadable]) -> None:
-        super().__init__(f"{len(images)} unreadable images")
-        self.images = images
-
-
-def shard_ranges(count: int, shard_size: int) -> list[range]:
-    """Cut range(count) into shards of `shard_size`, the last one smaller."""
-    return [range(start, min(start + shard_size, count)) for start in range(0, count, shard_size)]
-
-
-def make_shards(folder: Path, stem: str, shards: Iterable[int], make: Callable[[int], Summary], skip_bad: bool) -> bool:
-    """Make the shards that are not there and that no other process is making; whether all are there now.
-
-    Args:
-        folder: where they are kept.
-        stem: what their files are called.
-        shards: numbers, in the order to try them.
-        make: makes one: writes its files whole, and returns what goes into its JSON file, the images that it left out
-            as a list `unreadable`. UnreadableImagesError where there are such and they are not to be left out.
+    Attributes:
+        folder: where their files are.
+        stem: beginning of the files' names.
+        images: number of images in all shards.
+        size: images in a shard; the last one may be smaller.
         skip_bad: leave unreadable images out.
-
-    Raises:
-        BadInputError: after all shards have been tried: there are unreadable images, or there were and they were left
-            out, and `skip_bad` is not said.
     """
-    shards = list(shards)
-    for shard in shards:
-        if _path(folder, stem, shard).exists():
-            continue
-        with hold(folder / f"{stem}-{shard:05d}.lock") as held:
-            if held and not _path(folder, stem, shard).exists():
-                _list_path(folder, stem, shard).unlink(missing_ok=True)
-                try:
-                    write_json(_path(folder, stem, shard), make(shard))
-                except UnreadableImagesError as error:
-                    _write_list(_list_path(folder, stem, shard), error.images)
-    _check_unreadable(folder, stem, shards, skip_bad)
-    check_left_out(folder, stem, shards, skip_bad)
-    return all(_path(folder, stem, shard).exists() for shard in shards)
 
+    folder: Path
+    stem: str
+    images: int
+    size: int
+    skip_bad: bool
 
-def read_shard(folder: Path, stem: str, shard: int) -> Summary:
-    """What a shard came to. BadInputError if its file is damaged or missing."""
-    return _read(_path(folder, stem, shard))
+    def __len__(self) -> int:
+        return len(self.ranges)
 
+    @cached_property
+    def ranges(self) -> list[range]:
+        """The images of each shard."""
+        starts = range(0, self.images, self.size)
+        return [range(start, min(start + self.size, self.images)) for start in starts]
 
-def _read(path: Path) -> Summary:
-    try:
-        summary = json.loads(path.read_text())
-        if not isinstance(summary, dict) or not isinstance(summary["unreadable"], list):
-            raise ValueError("not a shard's")
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInputError(f"shard {path} is damaged ({error}): delete it to have it made again") from error
-    return summary
+    def path(self, shard: int, suffix: str = ".json") -> Path:
+        """A file of a shard, by default its summary."""
+        return self.folder / f"{self.stem}-{shard:05d}{suffix}"
 
+    def is_done(self, shard: int) -> bool:
+        """Whether a shard has its summary."""
+        return self.path(shard).exists()
 
-def check_left_out(folder: Path, stem: str, shards: Iterable[int], skip_bad: bool) -> None:
-    """BadInputError if shards that are there left images out, and `skip_bad` is not said."""
-    if skip_bad:
-        return
-    left_out = {}
-    for path in (_path(folder, stem, shard) for shard in sorted(shards)):
+    def read(self, shard: int) -> Summary:
+        """The summary of a shard. BadInputError if its file is missing or damaged."""
         try:
-            left_out[path.name] = len(_read(path)["unreadable"]) if path.exists() else 0
-        except BadInputError:
-            if path.exists():  # else another process has put all shards together meanwhile, and removed them
-                raise
-    if any(left_out.values()):
-        bad = ", ".join(name for name, count in left_out.items() if count)
+            summary = json.loads(self.path(shard).read_text())
+            if not isinstance(summary, dict) or not isinstance(summary["unreadable"], list):
+                raise ValueError("not the summary of a shard")
+        except (OSError, ValueError, KeyError) as error:
+            raise self.damaged(shard, error) from error
+        return summary
+
+    def damaged(self, shard: int, error: Exception) -> BadInputError:
+        """The error for a shard with damaged files."""
+        return BadInputError(f"shard {self.path(shard)} is damaged ({error}): delete it and run the same command again")
+
+    def make(self, make: Callable[[int], Summary], start: int = 0) -> bool:
+        """Make the shards that are missing and that no other process is making; returns whether all are done then.
+
+        Args:
+            make: makes a shard. It writes the shard's files and returns the summary, which lists the images left out
+                as `unreadable`. UnreadableImagesError if it has unreadable images and `skip_bad` is False.
+            start: the shard to begin with; the others follow cyclically.
+
+        Raises:
+            BadInputError: `skip_bad` is False, and images are unreadable or were left out earlier. Raised after all
+                shards were tried.
+        """
+        for shard in (*range(start, len(self)), *range(start)):
+            if self.is_done(shard):
+                continue
+            with hold(self.path(shard, ".lock")) as held:
+                if held and not self.is_done(shard):
+                    self._list_path(shard).unlink(missing_ok=True)
+                    try:
+                        write_json(self.path(shard), make(shard))
+                    except UnreadableImagesError as error:
+                        _write_list(self._list_path(shard), error.images)
+        self._check_unreadable()
+        self.check_left_out()
+        return all(map(self.is_done, range(len(self))))
+
+    def check_left_out(self) -> None:
+        """BadInputError if images were left out of finished shards and `skip_bad` is False."""
+        if self.skip_bad:
+            return
+        left_out = {}
+        for shard in range(len(self)):
+            try:
+                left_out[self.path(shard).name] = len(self.read(shard)["unreadable"]) if self.is_done(shard) else 0
+            except BadInputError:
+                if self.is_done(shard):  # otherwise another process has merged and removed the shards
+                    raise
+        if any(left_out.values()):
+            bad = ", ".join(name for name, count in left_out.items() if count)
+            raise BadInputError(
+                f"{self.folder}: {sum(left_out.values())} unreadable images were left out by --skip-bad: repeat "
+                f"--skip-bad, or delete {bad} to make those shards again"
+            )
+
+    def _check_unreadable(self) -> None:
+        """List the unreadable images of all shards, also those that other processes tried. BadInputError if any."""
+        whole, rows = self.folder / f"{self.stem}-unreadable.txt", list[str]()
+        for shard in range(len(self)):
+            with suppress(FileNotFoundError):
+                rows += self._list_path(shard).read_text("utf-8").rstrip("\n").split("\n")
+        if not rows or self.skip_bad:
+            whole.unlink(missing_ok=True)
+            return
+        write_whole(whole, lambda file: file.write("".join(f"{row}\n" for row in rows).encode()))
+        shown = ", ".join("{1} ({2})".format(*row.split("\t")) for row in rows[:_SHOWN])
         raise BadInputError(
-            f"{folder}: {sum(left_out.values())} unreadable images were left out there by --skip-bad: say it again, or "
-            f"delete {bad} to have those shards made whole"
+            f"{len(rows)} unreadable image{'s' * (len(rows) > 1)}: {shown}{', ...' * (len(rows) > _SHOWN)} "
+            f"(all are listed in {whole}); repair them, or leave them out with --skip-bad"
         )
 
+    def _list_path(self, shard: int) -> Path:
+        return self.path(shard, "-unreadable.txt")
 
-def _check_unreadable(folder: Path, stem: str, shards: Iterable[int], skip_bad: bool) -> None:
-    """One list of what all shards lack, those that other processes have tried included. BadInputError if any do."""
-    whole, rows = folder / f"{stem}-unreadable.txt", list[str]()
-    for path in (_list_path(folder, stem, shard) for shard in sorted(shards)):
-        with suppress(FileNotFoundError):
-            rows += path.read_text("utf-8").rstrip("\n").split("\n")
-    if not rows or skip_bad:
-        whole.unlink(missing_ok=True)
-        return
-    write_whole(whole, lambda file: file.write("".join(f"{row}\n" for row in rows).encode()))
-    shown = ", ".join("{1} ({2})".format(*row.split("\t")) for row in rows[:_SHOWN])
-    raise BadInputError(
-        f"{len(rows)} unreadable image{'s' * (len(rows) > 1)}: {shown}{', ...' * (len(rows) > _SHOWN)} "
-        f"(all are listed in {whole}); put them right, or say --skip-bad to leave them out"
-    )
+
+def first_shard(count: int) -> int:
+    """The shard that this process begins with: tasks of a Slurm job or array begin far from each other."""
+    tasks, task = (int(os.environ.get(name, default)) for name, default in (("SLURM_NTASKS", 1), ("SLURM_PROCID", 0)))
+    arrays = int(os.environ.get("SLURM_ARRAY_TASK_COUNT", 1))
+    array = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0)) - int(os.environ.get("SLURM_ARRAY_TASK_MIN", 0))
+    return (array * tasks + task) * count // (arrays * tasks) % count
 
 
 def _write_list(path: Path, images: Iterable[Unreadable]) -> None:
-    """A line for each: index, name, reason."""
+    """Write a line for each image: index, name, reason."""
     lines = "".join(f"{bad.index}\t{' '.join(bad.name.split())}\t{bad.reason}\n" for bad in images)
     write_whole(path, lambda file: file.write(lines.encode(errors="backslashreplace")))
-
-
-def _path(folder: Path, stem: str, shard: int) -> Path:
-    return folder / f"{stem}-{shard:05d}.json"
-
-
-def _list_path(folder: Path, stem: str, shard: int) -> Path:
-    return folder / f"{stem}-{shard:05d}-unreadable.txt"

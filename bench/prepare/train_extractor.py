@@ -1,8 +1,11 @@
-"""Train the classifier whose features a pixel suite is judged by: python -m bench.prepare.train_extractor fashion-cnn
+"""Train the feature extractor of a pixel dataset: python -m bench.prepare.train_extractor fashion-cnn
 
-It learns from the images that are not held out: of digits, every fifth one is, of Fashion-MNIST the test split. The
-accuracy on those is printed, and written beside the weights. Images are shifted by up to a pixel, but never noised:
-features that learn to overlook noise would overlook what few-step samplers leave behind.
+The extractor is a classifier. Its accuracy on held-out images (the test split, or every fifth image if there is none)
+is printed and written beside the weights. Images are shifted by up to a pixel, but no noise is added: features that
+ignore noise would ignore the noise that few-step samplers leave.
+
+New weights have a new digest, and every cell that uses them gets a new key. The command then prints the line of
+bench/spec/extractors.py to change.
 """
 
 import sys
@@ -18,8 +21,9 @@ from torch import Tensor
 from tqdm import trange
 
 from bench.data.pixels import ImageData, load_dataset, load_held_out
-from bench.quality.extractor import SmallClassifier
-from bench.quality.extractor_weights import weights_path
+from bench.quality.classifier import SmallClassifier, weights_digest, weights_path
+from bench.spec.datasets import get_dataset
+from bench.spec.extractors import get_extractor
 from bench.system.command_line import parse, run
 from bench.system.errors import BadInputError
 from bench.system.files import write_json, write_whole
@@ -28,7 +32,7 @@ from bench.system.progress import interval_s
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an extractor is made; `max_shift` in pixels, `features` and `pooled` of the network."""
+    """Training of an extractor: `max_shift` in pixels; `features` and `pooled` as in `SmallClassifier`."""
 
     dataset: str
     epochs: int
@@ -47,16 +51,16 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train a feature extractor; its weights replace those that are there, and with them every cell's identity."""
+    """Train a feature extractor and replace its weights."""
 
     extractor: Annotated[str, tyro.conf.Positional]
-    """digits-cnn or fashion-cnn."""
+    """Which extractor: digits-cnn or fashion-cnn."""
     data: Path | None = None
-    """Folder with the files of Fashion-MNIST; by default data, or where Debian's dataset-fashion-mnist has them."""
+    """Folder with the files of Fashion-MNIST; default: data, or the folder of Debian's dataset-fashion-mnist."""
 
 
 def shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
-    """Shift each image by up to `most` pixels both ways: uint8 (batch, c, h, w) -> the same."""
+    """Shift each image by up to `most` pixels along both axes: uint8 (batch, c, h, w) -> the same shape."""
     height, width = images.shape[-2:]
     padded = F.pad(images, (most,) * 4)
     dy, dx = torch.randint(0, 2 * most + 1, (2, len(images)), generator=rng).tolist()
@@ -64,10 +68,10 @@ def shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
 
 
 def splits(dataset: str, folder: Path | None = None) -> tuple[ImageData, ImageData]:
-    """What to learn from, and what is held out; `folder` and errors as those of `load_dataset`."""
+    """Images to train on and held-out images. Arguments and errors as in `load_dataset`."""
     data = load_dataset(dataset, folder)
-    if dataset == "fashion":
-        return data, load_held_out(folder)
+    if get_dataset(dataset).held_out is not None:
+        return data, load_held_out(dataset, folder)
     held_out = torch.arange(len(data.labels)) % 5 == 4
     return (
         ImageData(data.images[~held_out], data.labels[~held_out]),
@@ -76,7 +80,7 @@ def splits(dataset: str, folder: Path | None = None) -> tuple[ImageData, ImageDa
 
 
 def train(recipe: Recipe, data: ImageData) -> SmallClassifier:
-    """A classifier, its features scaled to unit mean square."""
+    """Train a classifier, and scale its features to unit mean square."""
     torch.manual_seed(0)
     rng = torch.Generator().manual_seed(0)
     count, size = len(data.labels), recipe.batch_size
@@ -87,14 +91,15 @@ def train(recipe: Recipe, data: ImageData) -> SmallClassifier:
     for _ in trange(recipe.epochs, desc="train", unit="epoch", mininterval=interval_s()):
         order = torch.randperm(count, generator=rng)
         for batch in order.split(size)[: count // size]:
-            loss = F.cross_entropy(model(shift(data.images[batch], recipe.max_shift, rng)), data.labels[batch])
+            _, logits = model(shift(data.images[batch], recipe.max_shift, rng))
+            loss = F.cross_entropy(logits, data.labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    with torch.no_grad():  # the same logits: the kernel distance is not invariant to the features' scale
+    with torch.no_grad():  # KID depends on the scale of the features; the logits stay the same
         model.eval()
-        features = torch.cat([model.features(part) for part in data.images.split(1000)])
+        features = torch.cat([model(part)[0] for part in data.images.split(1000)])
         scale = features.square().mean().sqrt()
         for tensor in (model.hidden.weight, model.hidden.bias):
             tensor.div_(scale)
@@ -104,17 +109,17 @@ def train(recipe: Recipe, data: ImageData) -> SmallClassifier:
 
 @torch.no_grad()
 def accuracy(model: SmallClassifier, data: ImageData) -> float:
-    """The part of images that are given their own label."""
-    guesses = torch.cat([model(part).argmax(1) for part in data.images.split(1000)])
+    """Share of images that are classified correctly."""
+    guesses = torch.cat([model(part)[1].argmax(1) for part in data.images.split(1000)])
     return (guesses == data.labels).float().mean().item()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train and write weights and a JSON of how they were made."""
+    """Train an extractor; write its weights, and a JSON file with its recipe and accuracy."""
     arguments = parse(Arguments, argv)
     name = arguments.extractor
     if name not in RECIPES:
-        raise BadInputError(f"unknown extractor {name!r}: choose one of {', '.join(RECIPES)}")
+        raise BadInputError(f"no recipe for extractor {name!r}: choose one of {', '.join(RECIPES)}")
     learned, held_out = splits(RECIPES[name].dataset, arguments.data)
     model = train(RECIPES[name], learned)
     report = {"held_out": len(held_out.labels), "accuracy": round(accuracy(model, held_out), 4)}
@@ -122,7 +127,12 @@ def main(argv: list[str] | None = None) -> int:
     content = save(model.state_dict())
     write_whole(path, lambda file: file.write(content))
     write_json(path.with_suffix(".json"), asdict(RECIPES[name]) | report)
-    print(f"accuracy {report['accuracy']:.2%} on {report['held_out']} images held out -> {path.name}")
+    print(f"accuracy {report['accuracy']:.2%} on {report['held_out']} held-out images -> {path.name}")
+    if (digest := weights_digest(content)) != get_extractor(name).digest:
+        print(
+            f'new weights: set digest="{digest}" for {name} in bench/spec/extractors.py (was '
+            f'"{get_extractor(name).digest}"); every cell that uses the extractor gets a new key'
+        )
     return 0
 
 

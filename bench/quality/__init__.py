@@ -1,1 +1,1 @@
-"""Quality of images: features, Frechet distance, kernel distance, precision and recall."""
+"""Quality of images: feature extractors, reference statistics, and the metrics of `bench.spec.metrics`."""

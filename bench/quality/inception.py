@@ -1,8 +1,8 @@
-"""torch-fidelity's Inception, the usual extractor of 256-pixel images, with weights that are read safely.
+"""torch-fidelity's Inception, the usual extractor of 256-pixel images, loaded without unpickling code.
 
-The weights are torch-fidelity's own, downloaded into torch's cache as it would itself, or a file of the user's, for
-nodes without internet. torch-fidelity unpickles whatever it finds in such a file. Here only tensors are read, and it is
-handed what was read. The digest is of the tensors, whatever file they come in.
+The weights come from torch-fidelity's download in torch's cache, or from a file of the user for nodes without internet.
+torch-fidelity would unpickle any object in that file. Here only tensors are read and then passed to torch-fidelity. The
+digest is of the tensors, so that it does not depend on the file format.
 """
 
 import os
@@ -19,20 +19,23 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-from bench.quality.extractor_weights import INCEPTION
+from bench.quality.extractor import Extractor
+from bench.spec.extractors import INCEPTION, FeatureExtractor
 from bench.system.errors import BadInputError
 
-LAYER = "2048"  # the last pooling, whose features FID and KID are made of
+LAYER = "2048"  # the last pooling layer, the features of FID and KID
 
 
-def load_inception(weights: Path | None = None) -> tuple[FeatureExtractorInceptionV3, str]:
-    """The network, on the CPU, and the digest of its weights.
+def load_inception(extractor: FeatureExtractor, device: torch.device, weights: Path | None) -> Extractor:
+    """Inception on a device, with weights from a file.
 
     Args:
+        extractor: its registration.
+        device: where features are computed.
         weights: a state dict saved by torch, or a .safetensors file; None for torch-fidelity's download.
 
     Raises:
-        BadInputError: the file is missing or holds something else, or there is none and no internet.
+        BadInputError: the file is missing or has other content, or the download fails.
     """
     path = _downloaded() if weights is None else weights
     try:
@@ -47,11 +50,11 @@ def load_inception(weights: Path | None = None) -> tuple[FeatureExtractorIncepti
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise BadInputError(f"{_not_weights(path)} ({reason}...)") from error
-    return network, state_digest(state)
+    return Extractor(network, extractor.name, state_digest(state), int(LAYER), device)
 
 
 def state_digest(state: dict[str, Tensor]) -> str:
-    """First 16 hex digits of the SHA-256 over the tensors' names, types, shapes and bytes, in the order of names."""
+    """First 16 hex digits of the SHA-256 over names, dtypes, shapes and bytes of the tensors, sorted by name."""
     hasher = sha256()
     for name, tensor in sorted(state.items()):
         hasher.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -60,14 +63,14 @@ def state_digest(state: dict[str, Tensor]) -> str:
 
 
 def _state_dict(path: Path, content: bytes) -> dict[str, Tensor]:
-    """The tensors of a file; nothing else is unpickled."""
+    """The tensors in a file. No other objects are unpickled."""
     try:
         state: Any
         if path.suffix == ".safetensors":
             state = load_safetensors(content)
         else:
             state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the unpickler makes of other bytes
+    except Exception as error:  # the unpickler raises many kinds of errors
         raise BadInputError(f"{_not_weights(path)} (not a state dict of tensors)") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadInputError(f"{_not_weights(path)} (not a state dict of tensors)")
@@ -80,7 +83,7 @@ def _not_weights(path: Path) -> str:
 
 
 def _downloaded() -> Path:
-    """torch-fidelity's weights in torch's cache, downloaded if they are not there. BadInputError without internet."""
+    """torch-fidelity's weights in torch's cache, downloaded if missing. BadInputError if the download fails."""
     name = URL_INCEPTION_V3.rpartition("/")[2]
     path = Path(torch.hub.get_dir()) / "checkpoints" / name
     if path.exists():
@@ -93,6 +96,6 @@ def _downloaded() -> Path:
     except (URLError, HTTPException, ConnectionError, TimeoutError, RuntimeError) as error:
         reason = getattr(error, "reason", error)
         raise BadInputError(
-            f"{name} cannot be downloaded ({reason}): give Inception's weights by --inception-weights FILE"
+            f"{name} cannot be downloaded ({reason}): give the weights of Inception by --inception-weights FILE"
         ) from error
     return path

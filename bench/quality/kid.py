@@ -1,9 +1,8 @@
-"""Kernel distance (KID, Binkowski et al. 2018): torch-fidelity's numbers, where it can be from one kernel matrix.
+"""Kernel distance (KID, Binkowski et al. 2018), equal to torch-fidelity's to rounding (tested) and faster.
 
-torch-fidelity computes the kernels of each pair of subsets anew, which took a quarter of a cell's time on `digits`. The
-sum of a kernel over two subsets is a bilinear form of their indicators, so that all subsets follow from the kernels of
-all images. Of many images those are more than the subsets', and more than fits in memory; then each pair of subsets has
-its own after all. Subsets are drawn as there; the results agree to rounding (tested).
+torch-fidelity computes a kernel matrix for each pair of subsets. The sum of a kernel over two subsets is a bilinear
+form of their indicator vectors, so one kernel matrix of all images serves every pair. If the matrix of all images is
+larger than those of the subsets and than DENSE_KERNELS, each pair gets its own. The subsets are torch-fidelity's.
 """
 
 from functools import cached_property
@@ -12,26 +11,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-DEGREE, OFFSET = 3, 1.0  # of the polynomial kernel (x . y / features + OFFSET) ** DEGREE, as published
+DEGREE, OFFSET = 3, 1.0  # published kernel: (x . y / features + OFFSET) ** DEGREE
 SUBSETS_SEED = 2020  # torch-fidelity's
-DENSE_KERNELS = 2**25  # 256 MiB: fewer are computed of all images in any case
+DENSE_KERNELS = 2**25  # kernel values (256 MiB) up to which one matrix of all images is used
 
 
 class KernelDistance:
     """Unbiased squared MMD between features and one reference, over random subsets.
 
     Args:
-        reference: (count, features).
+        reference: (count, dimensions).
     """
 
     def __init__(self, reference: Tensor) -> None:
         self._reference = reference
 
     def measure(self, features: Tensor, subsets: int, size: int) -> tuple[float, float]:
-        """Mean and standard deviation over subsets of (count, features).
+        """Mean and standard deviation over subsets of features, (count, dimensions).
 
         Raises:
-            ValueError: a subset is larger than one of the sides, or of fewer than two.
+            ValueError: a subset has fewer than two images, or more than one of the sides has.
         """
         counts = len(features), len(self._reference)
         if not 2 <= size <= min(counts):
@@ -48,7 +47,7 @@ class KernelDistance:
         return _kernel(self._reference.double(), self._reference.double())
 
     def _from_all(self, features: Tensor, chosen: list[tuple[np.ndarray, ...]], size: int) -> Tensor:
-        """Distances of the pairs of subsets, (subsets,), from the kernels of all images."""
+        """Distances of the pairs of subsets, (subsets,), from one kernel matrix of all images."""
         features, reference = features.double(), self._reference.double()
         sides = [torch.zeros(len(chosen), len(side), dtype=torch.float64) for side in (features, reference)]
         for i, pair in enumerate(chosen):
@@ -62,7 +61,7 @@ class KernelDistance:
         return within[0] + within[1] - 2 * across
 
     def _one_by_one(self, features: Tensor, chosen: list[tuple[np.ndarray, ...]], size: int) -> Tensor:
-        """The same from the kernels of each pair."""
+        """Distances of the pairs of subsets, (subsets,), from a kernel matrix for each pair."""
         distances = []
         for pair in chosen:
             sides = [

@@ -1,10 +1,10 @@
-"""Improved precision and recall (Kynkäänniemi et al. 2019), as torch-fidelity computes them (tested).
+"""Improved precision and recall (Kynkäänniemi et al. 2019), equal to torch-fidelity's (tested).
 
-    precision: the part of generated images within the ball of a real one
-    recall: the part of real images within the ball of a generated one
+    precision: share of generated images within the ball of a real image
+    recall: share of real images within the ball of a generated image
 
-A ball reaches to the NEIGHBORS-th nearest image of its own side, so that both depend on how many there are: they are
-taken of equally many on both sides. torch-fidelity would find the balls of the real images anew for each cell.
+The ball of an image reaches to the NEIGHBORS-th nearest image of its own side. Both numbers depend on the number of
+images, so both sides get equally many. The balls of the real images are kept between cells.
 """
 
 import torch
@@ -13,14 +13,14 @@ from torch import Tensor
 from bench.quality.reference_statistics import KEPT_FEATURES, kept_indices
 
 NEIGHBORS = 3  # as published
-ROWS = 1000  # of a matrix of distances that are in memory at once
+ROWS = 1000  # rows of a distance matrix that are in memory at once
 
 
 class PrecisionRecall:
-    """Compares features with one reference, at most KEPT_FEATURES of either side.
+    """Precision and recall against one reference, of at most KEPT_FEATURES images on each side.
 
     Args:
-        reference: (count, dimensions), of which evenly spaced ones are taken.
+        reference: (count, dimensions). If there are more than generated images, evenly spaced rows are used.
     """
 
     def __init__(self, reference: Tensor) -> None:
@@ -28,9 +28,9 @@ class PrecisionRecall:
         self._balls: dict[int, tuple[Tensor, Tensor]] = {}
 
     def measure(self, features: Tensor) -> tuple[float, float]:
-        """Precision and recall of (count, dimensions), with two images or more on either side.
+        """Precision and recall of features, (count, dimensions); both sides need two images or more.
 
-        The first are taken: labels of generated images go round, so that every n-th would leave classes out.
+        If there are too many generated images, the first are used. Their labels cycle: every n-th would miss classes.
         """
         count = min(len(features), len(self._reference), KEPT_FEATURES)
         generated = features[:count]
@@ -42,14 +42,12 @@ class PrecisionRecall:
 
 
 def _radii(features: Tensor) -> Tensor:
-    """Distance of each to its NEIGHBORS-th nearest other, (count,)."""
-    distances = (torch.cdist(rows, features) for rows in features.split(ROWS))
-    return torch.cat(
-        [rows.kthvalue(min(NEIGHBORS + 1, len(features))).values for rows in distances]
-    )  # the nearest is itself
+    """Distance of each row to its NEIGHBORS-th nearest other row, (count,)."""
+    rank = min(NEIGHBORS + 1, len(features))  # the nearest row is the row itself
+    return torch.cat([torch.cdist(rows, features).kthvalue(rank).values for rows in features.split(ROWS)])
 
 
 def _covered(points: Tensor, centers: Tensor, radii: Tensor) -> float:
-    """The part of points within any ball."""
+    """Share of points within any ball."""
     inside = [(torch.cdist(rows, centers) <= radii).any(1) for rows in points.split(ROWS)]
     return torch.cat(inside).double().mean().item()

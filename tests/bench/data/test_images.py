@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import zipfile
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from torch.nn.functional import interpolate
 
 from bench.data import fashion
 from bench.data.images import UnreadableImageError, check_count, dataset_digest, decode, open_images
-from bench.data.pixels import load_dataset, load_held_out
-from bench.prepare.reading import read_batches
-from bench.spec.datasets import HELD_OUT
+from bench.data.pixels import ImageData, load_dataset, load_held_out
+from bench.prepare.reading import Reader
+from bench.spec.datasets import DATASETS, Dataset, get_dataset, register
 from bench.system.errors import BadInputError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -118,7 +119,7 @@ def test_imagenet_is_ordered_by_class_and_name(tmp_path):
 
 
 def digest(source, workers):
-    batches = list(read_batches(source, range(len(source)), 32, 3, workers))
+    batches = list(Reader(source, 32, 3, workers, skip_bad=True).batches(range(len(source))))
     assert not any(batch.unreadable for batch in batches)
     assert np.concatenate([batch.indices for batch in batches]).tolist() == list(range(len(source)))
     return dataset_digest(source.labels, np.concatenate([batch.hashes for batch in batches]))
@@ -147,7 +148,7 @@ def test_a_folder_and_a_zip_file_of_the_same_images_agree(tmp_path):
 def test_batches_are_the_cropped_images_in_order(tmp_path):
     make_files(tmp_path)
     source = open_images("ffhq", tmp_path)
-    batches = list(read_batches(source, range(2, 7), 32, 2, 0))
+    batches = list(Reader(source, 32, 2, 0, skip_bad=True).batches(range(2, 7)))
     assert [batch.indices.tolist() for batch in batches] == [[2, 3], [4, 5], [6]]
     assert batches[1].images.dtype == torch.uint8
     assert np.array_equal(batches[1].images[1], decode(source.read(5), 32))
@@ -207,8 +208,10 @@ def test_what_is_not_there_is_told_with_the_layout_that_is_expected(dataset, exp
 
 
 def test_other_bad_input(tmp_path):
-    with pytest.raises(BadInputError, match="choose from imagenet, celebahq, ffhq, church"):
+    with pytest.raises(BadInputError, match=r"unknown dataset 'cifar': choose one of .*imagenet, celebahq, ffhq"):
         open_images("cifar", tmp_path)
+    with pytest.raises(BadInputError, match="dataset digits has no image files"):
+        open_images("digits", tmp_path)
     (tmp_path / "ffhq.zip").write_bytes(b"PK, but no zip file")
     with pytest.raises(BadInputError, match="neither a folder nor a readable zip"):
         open_images("ffhq", tmp_path / "ffhq.zip")
@@ -234,7 +237,7 @@ def test_a_damaged_member_of_a_zip_file_is_unreadable(tmp_path):
     content[100] ^= 0xFF
     (tmp_path / "ffhq.zip").write_bytes(content)
     source = open_images("ffhq", tmp_path / "ffhq.zip")
-    (batch,) = read_batches(source, range(2), 32, 2, 0)
+    (batch,) = Reader(source, 32, 2, 0, skip_bad=True).batches(range(2))
     assert [image.name for image in batch.unreadable] == ["0.png"]
     assert "CRC" in batch.unreadable[0].reason
 
@@ -253,13 +256,13 @@ def make_idx(path, images=3, digest_fits=True):
 def test_fashion_files_are_read_and_held_against_the_digest(tmp_path, monkeypatch):
     path = make_idx(tmp_path / "FashionMNIST" / "raw")
     with pytest.raises(BadInputError, match=r"train images have digest .* download it again"):
-        fashion.load(tmp_path)
-    images = torch.stack([torch.from_numpy(np.asarray(picture(i, (28, 28), "L")).copy()) for i in range(3)])
-    known = sha256(images.numpy().tobytes() + np.arange(3, dtype="<i8").tobytes()).hexdigest()
-    monkeypatch.setitem(fashion.DIGESTS, "train", known)
+        load_dataset("fashion", tmp_path)
+    images = np.stack([np.pad(np.asarray(picture(i, (28, 28), "L")), 2) for i in range(3)])
+    known = sha256(images.tobytes() + np.arange(3, dtype="<i8").tobytes()).hexdigest()
+    monkeypatch.setitem(DATASETS, "fashion", replace(get_dataset("fashion"), digest=known))
     for folder in (tmp_path, path):
-        data = fashion.load(folder)
-        assert torch.equal(data.images, images[:, None])
+        data = load_dataset("fashion", folder)
+        assert torch.equal(data.images, torch.from_numpy(images)[:, None])
         assert data.labels.tolist() == [0, 1, 2]
 
 
@@ -280,21 +283,18 @@ def test_damaged_fashion_files(name, tmp_path):
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_fashion_mnist_itself(tmp_path):
-    train, test = fashion.load(DEBIAN), fashion.load(DEBIAN, "test")
-    assert train.images.shape == (60000, 1, 28, 28)
-    assert test.images.shape == (10000, 1, 28, 28)
+    train, held_out = load_dataset("fashion", DEBIAN), load_held_out("fashion", DEBIAN)
+    registered = get_dataset("fashion")
+    assert train.images.shape == (registered.count, 1, 32, 32) == (60000, 1, 32, 32)
+    assert held_out.images.shape == (registered.held_out.count, 1, 32, 32) == (10000, 1, 32, 32)
     assert train.labels.bincount().tolist() == [6000] * 10
-    assert train.images.float().mean() == pytest.approx(72.94, abs=0.01)  # published: 0.2860 of 255
+    inner = train.images[:, :, 2:30, 2:30]
+    assert inner.float().mean() == pytest.approx(72.94, abs=0.01)  # published: 0.2860 of 255
+    assert train.images.double().sum() == inner.double().sum()  # the border is black
     for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
         with gzip.open(DEBIAN / f"{name}.gz") as packed, (tmp_path / name).open("wb") as file:
             shutil.copyfileobj(packed, file)
-    assert fashion.load(tmp_path, "test").digest == test.digest
-    padded, held_out = load_dataset("fashion", DEBIAN), load_held_out(DEBIAN)
-    assert padded.images.shape == (60000, 1, 32, 32)
-    assert torch.equal(padded.images[:, :, 2:30, 2:30], train.images)
-    assert padded.images.double().sum() == train.images.double().sum()  # the border is black
-    assert held_out.digest == HELD_OUT["fashion"][0]
-    assert len(held_out.images) == HELD_OUT["fashion"][1]
+    assert fashion.load(tmp_path, "test").digest == held_out.digest == registered.held_out.digest
     some, labels = held_out.balanced(2000), held_out.labels
     first = [int((labels == label).nonzero()[0]) for label in range(10)]
     assert torch.equal(some[:10], held_out.images[first])
@@ -305,11 +305,38 @@ def test_fashion_mnist_itself(tmp_path):
 
 def test_fashion_is_looked_for_where_it_usually_is(tmp_path, monkeypatch):
     monkeypatch.setattr(fashion, "USUAL", (tmp_path / "data", tmp_path / "elsewhere"))
-    with pytest.raises(BadInputError, match=r"no Fashion-MNIST in .*data or .*elsewhere: name its folder with --data"):
+    with pytest.raises(BadInputError, match=r"no Fashion-MNIST in .*data or .*elsewhere: give its folder by --data"):
         load_dataset("fashion")
     make_idx(tmp_path / "elsewhere")
-    assert fashion.find() == tmp_path / "elsewhere"
+    assert fashion.usual() == tmp_path / "elsewhere"
     make_idx(tmp_path / "data" / "FashionMNIST" / "raw")
-    assert fashion.find() == tmp_path / "data"
+    assert fashion.usual() == tmp_path / "data"
     with pytest.raises(BadInputError, match="train images have digest"):
         load_dataset("fashion")
+
+
+def squares(folder, split):
+    """A pixel dataset of two images, as one module would open it."""
+    assert (folder, split) == (None, "train")
+    return ImageData(torch.arange(32, dtype=torch.uint8).view(2, 1, 4, 4), torch.tensor([0, 1]))
+
+
+def test_one_registration_adds_a_dataset(monkeypatch, tmp_path):
+    monkeypatch.setattr("bench.spec.datasets.DATASETS", {})
+    opens, digest = f"{__name__}:squares", squares(None, "train").digest
+    register(Dataset("squares", "Squares", "pixels", 2, opens, digest=digest))
+    register(Dataset("files", "Files", "latents", 7, "bench.data.image_files:open_files"))
+    assert load_dataset("squares").labels.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="dataset squares has no test images"):
+        load_held_out("squares")
+    with pytest.raises(ValueError, match="'squares' is registered twice"):
+        register(get_dataset("squares"))
+    make_files(tmp_path)
+    source = open_images("files", tmp_path)
+    check_count("files", source, any_count=False)
+    assert len(source) == 7
+    assert [name for name in ("squares", "files") if get_dataset(name).is_latent] == ["files"]
+
+
+def test_digits_have_as_many_images_as_registered():
+    assert len(load_dataset("digits").images) == get_dataset("digits").count

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from bench import encode_latents
 from bench.data.images import dataset_digest, decode, open_images
 from bench.data.latents import Latents
+from bench.prepare.shards import first_shard
 from bench.system.command_line import run
 from bench.system.errors import BadInputError
 from models.autoencoder import LatentAutoencoder, PixelAutoencoder
@@ -317,7 +318,7 @@ def test_shards_that_another_process_makes_are_left_to_it(imagenet, vae, whole, 
 
 
 def test_tasks_begin_far_from_each_other(monkeypatch):
-    assert encode_latents.first_shard(157) == 0
+    assert first_shard(157) == 0
     firsts = set()
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
@@ -326,7 +327,7 @@ def test_tasks_begin_far_from_each_other(monkeypatch):
         for task in "0123":
             monkeypatch.setenv("SLURM_ARRAY_TASK_ID", array)
             monkeypatch.setenv("SLURM_PROCID", task)
-            firsts.add(encode_latents.first_shard(160))
+            firsts.add(first_shard(160))
     assert firsts == {0, 20, 40, 60, 80, 100, 120, 140}
 
 
@@ -354,10 +355,10 @@ def test_latents_that_are_not_finite_are_refused(imagenet, vae, tmp_path, monkey
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        (["--suite", "cifar"], "choose from imagenet"),
+        (["--suite", "cifar"], "unknown suite 'cifar': choose one of"),
         (["--image-size", "36"], "--image-size 36: not a multiple of 8"),
-        (["--batch-size", "0"], "--batch-size 0: must be at least 1"),
-        (["--workers", "-1"], "--workers -1: must be at least 0"),
+        (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
+        (["--workers", "-1"], "--workers -1: must be 0 or more"),
         (["--data", "/nowhere"], "/nowhere: no such file or folder"),
         (["--vae", "/nowhere"], "--vae /nowhere: cannot be loaded (no such folder"),
     ],

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,12 +18,16 @@ from made_images import encoded, make_files, make_imagenet
 
 from bench.data.images import open_images
 from bench.prepare.fingerprint import check_ends, fingerprint
-from bench.prepare.reading import Unreadable, read_batches
-from bench.prepare.shards import UnreadableImagesError, make_shards
+from bench.prepare.reading import Reader, Unreadable, UnreadableImagesError
+from bench.prepare.shards import Shards
 from bench.system.errors import BadInputError
 from bench.system.locks import hold
 
 ROOT = Path(__file__).parents[3]
+
+
+def read_batches(source, indices, size, batch_size, workers):
+    return Reader(source, size, batch_size, workers, skip_bad=True).batches(indices)
 
 
 @pytest.fixture
@@ -42,6 +47,8 @@ def test_unreadable_images_are_left_out_and_told(source, tmp_path, workers):
     bad = [image for batch in batches for image in batch.unreadable]
     assert [image.index for image in bad] == [2, 5, 6]
     assert bad[0].reason == "No such file or directory"
+    with pytest.raises(UnreadableImagesError, match="3 unreadable images"):
+        list(Reader(source, 32, 3, workers, skip_bad=False).batches(range(7)))
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES, errno.ENOTCONN])
@@ -121,11 +128,14 @@ def test_all_bad_shards_are_tried_and_listed_once(tmp_path):
             raise UnreadableImagesError(unreadable[shard])
         return {"unreadable": []}
 
-    with hold(tmp_path / "part-00004.lock"):
+    shards = Shards(tmp_path, "part", 10, 2, skip_bad=False)
+    with ExitStack() as others:
+        for shard in (0, 1, 2, 4):
+            others.enter_context(hold(shards.path(shard, ".lock")))
         with pytest.raises(BadInputError, match=r"^1 unreadable image: d "):
-            make_shards(tmp_path, "part", [3, 4], make, skip_bad=False)
-        with hold(tmp_path / "part-00003.lock"), pytest.raises(BadInputError) as error:
-            make_shards(tmp_path, "part", range(5), make, skip_bad=False)
+            shards.make(make)
+    with hold(shards.path(4, ".lock")), hold(shards.path(3, ".lock")), pytest.raises(BadInputError) as error:
+        shards.make(make)
     assert tried == [3, 0, 1, 2]
     assert str(error.value).startswith("3 unreadable images: a b (empty), c (empty), d (no")
     assert f"all are listed in {tmp_path}/part-unreadable.txt" in str(error.value)
@@ -134,8 +144,8 @@ def test_all_bad_shards_are_tried_and_listed_once(tmp_path):
     rows = (tmp_path / "part-unreadable.txt").read_text("utf-8").split("\n")
     assert [row.split("\t")[0] for row in rows] == ["5", "6", "8", ""]
     unreadable.clear()
-    assert make_shards(tmp_path, "part", range(5), make, skip_bad=False)
-    assert tried == [3, 0, 1, 2, 1, 3, 4]
+    assert shards.make(make, start=2)
+    assert tried == [3, 0, 1, 2, 3, 4, 1]
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == [
         f"part-0000{shard}.json" for shard in range(5)
     ]
@@ -145,11 +155,11 @@ def test_what_was_left_out_is_not_taken_without_being_told(tmp_path):
     def make(shard):
         return {"unreadable": [{}] * shard}
 
-    assert make_shards(tmp_path, "part", range(3), make, skip_bad=True)
-    assert make_shards(tmp_path, "part", range(3), make, skip_bad=True)
+    for _ in range(2):
+        assert Shards(tmp_path, "part", 3, 1, skip_bad=True).make(make)
     match = r"3 unreadable images were left out .*--skip-bad: .*delete part-00001.json, part-00002.json"
     with pytest.raises(BadInputError, match=match):
-        make_shards(tmp_path, "part", range(3), make, skip_bad=False)
+        Shards(tmp_path, "part", 3, 1, skip_bad=False).make(make)
 
 
 def test_a_part_is_known_by_its_first_and_last_image(source, tmp_path):
@@ -168,7 +178,7 @@ WORKERS = """
 import multiprocessing, sys, time
 from pathlib import Path
 from bench.data.image_files import Folder
-from bench.prepare.reading import read_batches
+from bench.prepare.reading import Reader
 from bench.system.locks import hold
 class Slow(Folder):
     def read(self, index):
@@ -178,7 +188,7 @@ class Slow(Folder):
 source = Slow(Path(sys.argv[1]))
 with hold(Path(sys.argv[2])) as held:
     assert held
-    batches = read_batches(source, range(len(source)), 256, 20, 3)
+    batches = Reader(source, 256, 20, 3, skip_bad=True).batches(range(len(source)))
     next(batches)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     time.sleep(600)

@@ -20,11 +20,11 @@ from bench.data.images import decode
 from bench.prepare import reference_shards
 from bench.prepare.reference_shards import ReferenceRun
 from bench.quality.extractor import Extractor
-from bench.quality.extractor_weights import INCEPTION
 from bench.quality.features import FEATURE_BATCH
 from bench.quality.reference_statistics import load_statistics, statistics_path
 from bench.reference import main
 from bench.spec import suites
+from bench.spec.extractors import INCEPTION
 from bench.store.references import read_reference
 from bench.system.command_line import run
 from bench.system.errors import BadInputError
@@ -64,10 +64,9 @@ def data(tmp_path):
 def toy(cpu, tiny_suite, monkeypatch):
     """Makes celebahq a suite of small pictures, with a toy for an extractor."""
     suite = replace(
-        tiny_suite,
+        tiny_suite.changed(config={"input_size": SIZE // 8, "patch_size": 1}),
         name="celebahq",
         dataset="celebahq",
-        dit=replace(tiny_suite.dit, input_size=SIZE // 8, patch_size=1),
         evaluation=replace(tiny_suite.evaluation, extractor=INCEPTION),
     )
     monkeypatch.setitem(suites.SUITES, "celebahq", suite)
@@ -83,7 +82,7 @@ def use_size(toy, monkeypatch):
 
     def use(pixels):
         suite = suites.SUITES["celebahq"]
-        resized = replace(suite, dit=replace(suite.dit, input_size=pixels // 8))
+        resized = suite.changed(config={"input_size": pixels // 8})
         monkeypatch.setitem(suites.SUITES, "celebahq", resized)
 
     return use
@@ -172,20 +171,21 @@ import os, signal, sys
 from dataclasses import replace
 import torch
 from bench.spec import suites
-from bench.evaluation.quality import extractor, features
+from bench.quality import extractor, features
+from bench.spec.extractors import INCEPTION
 from bench.reference import main
-sys.path.insert(0, "tests/bench")
+sys.path.insert(0, "tests/bench/prepare")
 from test_reference import Toy
 digits = suites.SUITES["digits"]
-evaluation = replace(digits.evaluation, extractor=extractor.INCEPTION)
-dit = replace(digits.dit, input_size=1, patch_size=1)
-suites.SUITES["celebahq"] = replace(digits, name="celebahq", dataset="celebahq", dit=dit, evaluation=evaluation)
+evaluation = replace(digits.evaluation, extractor=INCEPTION)
+small = digits.changed(config={"input_size": 1, "patch_size": 1})
+suites.SUITES["celebahq"] = replace(small, name="celebahq", dataset="celebahq", evaluation=evaluation)
 class Dying(Toy):
     def forward(self, images):
         if self.calls == 5:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(images)
-toy = extractor.Extractor(Dying(), extractor.INCEPTION, "0123456789abcdef", 24, torch.device("cpu"))
+toy = extractor.Extractor(Dying(), INCEPTION, "0123456789abcdef", 24, torch.device("cpu"))
 extractor.make_extractor = lambda name, device, weights: toy
 features.FEATURE_BATCH = 4
 sys.exit(main(sys.argv[1:]))
@@ -316,7 +316,7 @@ def test_images_that_cannot_be_read_stop_the_work_or_are_left_out(make, data, to
     assert make("--skip-bad") == 130
     toy._network.limit = 10**9
     assert make() == 2
-    assert "1 unreadable images were left out there by --skip-bad" in capsys.readouterr().err.splitlines()[-1]
+    assert "1 unreadable images were left out by --skip-bad" in capsys.readouterr().err.splitlines()[-1]
     assert make("--skip-bad") == 0
     assert "35 images, without 2 that cannot be read" in capsys.readouterr().out
     path = statistics_of(tmp_path)
@@ -344,16 +344,15 @@ def test_damaged_parts_are_told_of(make, toy, tmp_path, capsys):
     part.write_bytes(part.read_bytes()[:50])
     toy._network.limit = 10**9
     assert make() == 2
-    assert f"{part} is damaged" in capsys.readouterr().err
-    for path in (part, part.with_suffix(".json")):
-        path.unlink()
+    assert f"shard {part.with_suffix('.json')} is damaged" in capsys.readouterr().err
+    part.with_suffix(".json").unlink()
     assert make() == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suite", "digits"], "--suite digits: its reference images are shipped"),
+        (["--suite", "digits"], "--suite digits: trains on pixels and needs no preparation"),
         (["--suite", "nothing"], "unknown suite 'nothing'"),
         (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
         (["--workers", "-1"], "--workers -1: must be 0 or more"),

@@ -2,26 +2,23 @@
 
 import pickle
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
-from made_images import make_vae
+from made_images import pictures
 from safetensors.torch import save_file
 from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as inceptionv3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from bench.data.latents import FORMAT, MANIFEST, manifest_digest
 from bench.data.pixels import load_dataset
-from bench.evaluation.evaluator import Evaluator
-from bench.quality.extractor import Extractor, load_classifier, make_extractor
-from bench.quality.extractor_weights import INCEPTION, weights_path
+from bench.quality.classifier import load_classifier, weights_path
+from bench.quality.extractor import make_extractor
 from bench.quality.features import FeatureStream
-from bench.quality.inception import load_inception, state_digest
+from bench.quality.inception import state_digest
 from bench.quality.kid import KernelDistance
 from bench.quality.meter import QualityMeter
 from bench.quality.moments import Moments
@@ -31,19 +28,11 @@ from bench.quality.reference_statistics import (
     kept_indices,
     read_identity,
     reference_of,
-    save_statistics,
     statistics_path,
 )
-from bench.sampling.decoding import load_codec
-from bench.spec.assets import Assets
 from bench.spec.cells import Protocol
-from bench.spec.datasets import is_latent
-from bench.spec.grids import get_cells
-from bench.spec.selection import Selection
-from bench.store.references import Reference
+from bench.spec.extractors import INCEPTION
 from bench.system.errors import BadInputError
-from bench.system.files import write_json
-from models.autoencoder import LatentAutoencoder, PixelAutoencoder
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +83,14 @@ def test_quality_of_digits_is_what_it_was(meter, noisy, digits):
     classifier = load_classifier(weights_path("digits-cnn"))
     with torch.inference_mode():
         features, reference = (
-            torch.cat([classifier.features(part) for part in images.split(100)]).double() for images in (noisy, digits)
+            torch.cat([classifier(part)[0] for part in images.split(100)]).double() for images in (noisy, digits)
         )
     statistics = [fid_features_to_statistics(side) for side in (features, reference)]
     quality = meter.measure(noisy, 50, 500)
-    assert quality.fid == fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
-    assert (quality.kid, quality.kid_subset_std) == KernelDistance(reference).measure(features, 50, 500)
+    assert quality["fid"] == fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert (quality["kid"], quality["kid_subset_std"]) == KernelDistance(reference).measure(features, 50, 500)
     was = (0.41491804947788324, 0.017913946679627663, 0.006816502734104877)
-    assert (quality.fid, quality.kid, quality.kid_subset_std) == pytest.approx(was, rel=1e-4)
+    assert list(quality.values())[:3] == pytest.approx(was, rel=1e-4)
 
 
 def test_merged_moments_are_those_of_all():
@@ -150,10 +139,6 @@ def inception_file(inception_state, tmp_path_factory):
     return path
 
 
-def pictures(count, seed=0):
-    return torch.randint(0, 256, (count, 3, 24, 24), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-
-
 def test_inception_from_a_file(inception_file, inception_state, tmp_path, cpu):
     """torch-fidelity's own features. Few images against 2048 dimensions: finite."""
     extractor = make_extractor(INCEPTION, cpu, inception_file)
@@ -165,19 +150,19 @@ def test_inception_from_a_file(inception_file, inception_state, tmp_path, cpu):
     assert features.std(dim=0).mean() > 1e-3
     torch.testing.assert_close(features, theirs(images)[0], rtol=0, atol=0)
     quality = QualityMeter(statistics, extractor).measure(pictures(2, seed=1), 2, 2)
-    assert quality.fid > 1e-3
-    assert np.isfinite([quality.fid, quality.kid]).all()
+    assert quality["fid"] > 1e-3
+    assert np.isfinite([quality["fid"], quality["kid"]]).all()
 
 
-def test_the_digest_is_of_the_tensors_in_any_file(inception_file, inception_state, tmp_path):
-    _, digest = load_inception(inception_file)
+def test_the_digest_is_of_the_tensors_in_any_file(inception_file, inception_state, tmp_path, cpu):
+    digest = make_extractor(INCEPTION, cpu, inception_file).digest
     torch.save(dict(reversed(inception_state.items())), tmp_path / "again.pth")
     save_file(inception_state, tmp_path / "inception.safetensors")
     assert (tmp_path / "again.pth").read_bytes() != inception_file.read_bytes()
     for name in ("again.pth", "inception.safetensors"):
-        same, others = load_inception(tmp_path / name)
-        assert others == digest
-        assert all(torch.equal(value, inception_state[name]) for name, value in same.state_dict().items())
+        same = make_extractor(INCEPTION, cpu, tmp_path / name)
+        assert same.digest == digest
+        assert all(torch.equal(value, inception_state[name]) for name, value in same._network.state_dict().items())
     assert len(digest) == 16
     state = {"a": torch.zeros(2, 3), "b": torch.tensor(1)}
     changes = ({"a": torch.zeros(3, 2)}, {"a": torch.zeros(2, 3).int()}, {"b": torch.tensor(2)}, {"c": torch.zeros(0)})
@@ -233,131 +218,19 @@ def test_downloaded_weights_come_from_torchs_cache(inception_file, tmp_path, cpu
     name = "weights-inception-2015-12-05-6726825d.pth"
     assert asked == [(inceptionv3.URL_INCEPTION_V3, name, "6726825d")]
     (tmp_path / "checkpoints" / name).symlink_to(inception_file)
-    assert make_extractor(INCEPTION, cpu).digest == load_inception(inception_file)[1]
+    assert make_extractor(INCEPTION, cpu).digest == make_extractor(INCEPTION, cpu, inception_file).digest
     assert len(asked) == 1
 
 
 # A suite whose images are not in the repository
 
 
-class Toy(nn.Module):
-    """Features of small pictures: means of the quarters, and their squares."""
-
-    def forward(self, images):
-        means = nn.functional.adaptive_avg_pool2d(images.float() / 255, 2).flatten(1)
-        return (torch.cat([means, means**2], dim=1),)
-
-
-@pytest.fixture
-def toy(cpu):
-    return Extractor(Toy(), INCEPTION, "0123456789abcdef", 24, cpu)
-
-
-@pytest.fixture
-def latent_cell(tiny_suite, toy, tmp_path):
-    """A cell of a suite of pictures, and the statistics that it names."""
-    suite = replace(tiny_suite, name="pictures", dataset="pictures")
-    cell = next(
-        c for c in get_cells("smoothing", tiny_suite, Selection(budgets=(28,), train_steps=3)) if c.measure == "quality"
-    )
-    reference = Reference("pictures", 30, 24, "f" * 64, INCEPTION, toy.digest)
-    protocol = replace(
-        cell.protocol, extractor=INCEPTION, extractor_digest=toy.digest, reference_digest=reference.identity
-    )
-    path = statistics_path(tmp_path / suite.name, reference.identity)
-    save_statistics(path, ReferenceStatistics.from_images(pictures(30), toy), reference, "")
-    return replace(cell, run=replace(cell.run, suite=suite.name, dataset=suite.dataset), protocol=protocol)
-
-
-class Drawing:
-    """Stands in for a Generator whose samples are pictures."""
-
-    def __init__(self, images):
-        self.images = PixelAutoencoder().encode(images)
-
-    def denoiser(self, cell):
-        return None, "weights"
-
-    def warm_up(self, cell):
-        return 0.0
-
-    def solver(self, cell):
-        return None
-
-    def sample(self, cell, indices, solver):
-        return self.images[:1]
-
-    def batches(self, cell, solver, start):
-        return iter(self.images.split(cell.protocol.batch_size)[start:])
-
-
-def test_a_cell_is_measured_against_statistics_from_a_file(latent_cell, toy, store, cpu, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.evaluation.quality.make_extractor", lambda name, device, weights: toy)
-    monkeypatch.setattr(
-        "bench.sampling.drawing.load_codec", lambda run, assets, device, trained_with: PixelAutoencoder()
-    )
-    assert is_latent(latent_cell.run.dataset)
-    evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path))
-    images = pictures(20, seed=1)
-    evaluator._drawer.generator = Drawing(images)
-    record = evaluator.evaluate(latent_cell)
-    assert (record.status, record.reason) == ("done", "")
-    each = b"".join(sha256(image.tobytes()).digest() for image in images.numpy())
-    assert record.samples_digest == f"each:{sha256(each).hexdigest()}"
-    expected = QualityMeter(ReferenceStatistics.from_images(pictures(30), toy), toy).measure(images, 3, 10)
-    assert record.metrics == vars(expected)
-    assert record.timing["decoding_s"] > 0
-    assert record.timing["features_s"] > 0
-
-
-@pytest.mark.parametrize("size", [12, 48])
-def test_samples_of_another_size_than_the_references_are_refused(
-    latent_cell, toy, store, cpu, tmp_path, monkeypatch, size
-):
-    monkeypatch.setattr("bench.evaluation.quality.make_extractor", lambda name, device, weights: toy)
-    monkeypatch.setattr(
-        "bench.sampling.drawing.load_codec", lambda run, assets, device, trained_with: PixelAutoencoder()
-    )
-    evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path))
-    evaluator._drawer.generator = Drawing(torch.zeros((20, 3, size, size), dtype=torch.uint8))
-    with pytest.raises(BadInputError, match=f"samples are decoded to {size} pixels, the reference is of 24"):
-        evaluator.evaluate(latent_cell)
-    assert store.read(latent_cell) is None
-
-
-def test_a_reference_is_missed_before_an_extractor_is_made(latent_cell, store, cpu, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "bench.evaluation.quality.make_extractor", lambda name, device, weights: pytest.fail("downloaded")
-    )
-    evaluator = Evaluator(store, cpu, assets=Assets(prepared=tmp_path / "nowhere"))
-    evaluator._drawer.generator = Drawing(pictures(1))
-    with pytest.raises(BadInputError, match="no reference statistics at"):
-        evaluator.evaluate(latent_cell)
-
-
-def test_samples_are_decoded_by_what_the_latents_were_encoded_with(latent_cell, tmp_path, cpu, monkeypatch):
-    run, latents = latent_cell.run, torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
-    ours, other = make_vae(tmp_path / "ours"), make_vae(tmp_path / "other", seed=1)
-    codec = LatentAutoencoder.load(ours, cpu)
-    vae = {"source": str(ours), "digest": codec.digest}
-    manifest = {"format": FORMAT, "vae": vae}
-    write_json(tmp_path / "pictures" / "latents" / MANIFEST, manifest | {"digest": manifest_digest(manifest)})
-    for assets in (Assets(tmp_path), Assets(tmp_path, vae=str(ours)), Assets(tmp_path / "none", vae=str(ours))):
-        images = load_codec(run, assets, cpu).decode(latents)
-        assert (images.shape, images.dtype) == ((3, 3, 16, 16), torch.uint8)
-        torch.testing.assert_close(images, codec.decode(latents), rtol=0, atol=0)
-    with pytest.raises(BadInputError, match=f"--vae {other}: digest .* was trained on latents of {codec.digest}"):
-        load_codec(run, Assets(tmp_path, vae=str(other)), cpu)
-    with pytest.raises(BadInputError, match=r"--vae .*/nothing: cannot be loaded"):
-        load_codec(run, Assets(tmp_path, vae=f"{tmp_path}/nothing"), cpu)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"reference_digest": ""}, "has no reference statistics: make them by bench/reference.py"),
-        ({"reference_digest": "0" * 64}, "no reference statistics at .*: make them by bench/reference.py"),
-        ({"extractor_digest": "0" * 16}, "features of digest 0123456789ab, .*: run bench/reference.py"),
+        ({"reference_digest": ""}, "has no reference statistics: run bench/reference.py"),
+        ({"reference_digest": "0" * 64}, "no reference statistics at .*: run bench/reference.py"),
+        ({"extractor_digest": "0" * 16}, "features have digest 0123456789ab, .*: run bench/reference.py"),
     ],
 )
 def test_statistics_that_are_not_the_protocols_are_refused(latent_cell, tmp_path, change, message):
@@ -373,14 +246,14 @@ def test_a_file_of_other_statistics_is_refused(latent_cell, tmp_path):
     larger = replace(read_identity(path)[0], image_size=48)
     path.rename(statistics_path(path.parent, larger.identity))
     protocol = replace(latent_cell.protocol, reference_digest=larger.identity)
-    message = f"statistics of digest {ours[:12]}, the results are of {larger.identity[:12]}: run bench/reference.py"
+    message = f"statistics have digest {ours[:12]}, the results need {larger.identity[:12]}: run bench/reference.py"
     with pytest.raises(BadInputError, match=message):
         reference_of(protocol, tmp_path, "pictures")
 
 
 def test_other_weights_than_the_references_are_refused(latent_cell, toy):
     toy.digest = "fedcba9876543210"
-    with pytest.raises(BadInputError, match="the weights of inception-v3-compat: features of digest fedcba987654"):
+    with pytest.raises(BadInputError, match="the weights of inception-v3-compat: features have digest fedcba987654"):
         check_extractor(toy, latent_cell.protocol)
 
 

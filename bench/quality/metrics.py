@@ -1,0 +1,74 @@
+"""The metrics that `bench.spec.metrics` registers, computed from features of generated images and of a reference.
+
+A Frechet distance in features of another network than Inception is called FD in tables, not FID. FD and KID depend on
+the number of samples: compare equal numbers only.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+from bench.quality.kid import KernelDistance
+from bench.quality.precision_recall import PrecisionRecall
+from bench.quality.reference_statistics import ReferenceStatistics
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Features of generated images beside a reference: the argument of every metric.
+
+    Attributes:
+        features: (count, dimensions) of the generated images.
+        reference: statistics of the real images.
+        kernels: kernel distances to `reference`; keeps what does not depend on `features`.
+        balls: precision and recall against `reference`; keeps what does not depend on `features`.
+        kid_subsets: number of random subsets of KID.
+        kid_subset_size: images of a subset, at most.
+    """
+
+    features: Tensor
+    reference: ReferenceStatistics
+    kernels: KernelDistance
+    balls: PrecisionRecall
+    kid_subsets: int
+    kid_subset_size: int
+
+    @cached_property
+    def kid(self) -> tuple[float, float]:
+        """Mean and standard deviation of KID over subsets."""
+        size = min(self.kid_subset_size, len(self.features), len(self.reference.features))
+        return self.kernels.measure(self.features, self.kid_subsets, size)
+
+    @cached_property
+    def precision_recall(self) -> tuple[float, float]:
+        """Precision and recall, both 0 to 1."""
+        return self.balls.measure(self.features)
+
+
+def frechet_distance(comparison: Comparison) -> float:
+    """Frechet distance between Gaussians fitted to both sides' features."""
+    reference = {"mu": comparison.reference.mu, "sigma": comparison.reference.sigma}
+    generated = fid_features_to_statistics(comparison.features.double())
+    return fid_statistics_to_metric(generated, reference, verbose=False)[KEY_METRIC_FID]
+
+
+def kernel_distance(comparison: Comparison) -> float:
+    """Kernel distance (KID), the mean over subsets."""
+    return comparison.kid[0]
+
+
+def kernel_distance_std(comparison: Comparison) -> float:
+    """Standard deviation of KID over subsets, which is not a standard error."""
+    return comparison.kid[1]
+
+
+def precision(comparison: Comparison) -> float:
+    """Share of generated images that look real (Kynkäänniemi et al. 2019)."""
+    return comparison.precision_recall[0]
+
+
+def recall(comparison: Comparison) -> float:
+    """Share of real images that are generated (Kynkäänniemi et al. 2019)."""
+    return comparison.precision_recall[1]
