@@ -1,51 +1,70 @@
-"""Train a suite's models for equal seconds: python bench/train.py --suite digits --models fpdm"""
+"""Train a suite's contenders for equal seconds: python bench/train.py --suite digits --models fpdm"""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.spec.arguments import AssetArguments, ExecutionArguments, TrainingArguments
+from bench.spec.arguments import Places, Running, Training, What, selection_of, suite_of
 from bench.spec.cells import TrainingRun
-from bench.spec.selection import Selection, training_run
+from bench.spec.selection import training_run
 from bench.store.records import Store
 from bench.system.allocator import restart_with_tuned_malloc
-from bench.system.command_line import parse, run
+from bench.system.command_line import Group, parse, run
 
 if TYPE_CHECKING:
     from bench.system.signals import Interrupts
 
 
 @dataclass(frozen=True)
-class Arguments(AssetArguments, ExecutionArguments, TrainingArguments):
-    """Train a suite's models, each for the same seconds of training clock. Goes on where an earlier run stopped."""
+class Seeded(Training):
+    """How contenders are trained, and from which seed."""
 
     seed: int = 0
-    """Of initialisation, data order, noise and unrolling."""
+    """Seed of initialisation, data order, noise and unrolling."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a suite's contenders, each for the same seconds of training clock. Goes on where an earlier run stopped."""
+
+    what: Group[What] = What()
+    """Suite and contenders."""
+    training: Group[Seeded] = Seeded()
+    """Training of the contenders."""
+    running: Group[Running] = Running()
+    """Device and execution."""
+    places: Group[Places] = Places()
+    """Folders and files."""
 
     def runs(self) -> list[TrainingRun]:
-        """What is to be trained. BadInputError for values that make no sense."""
-        selection = Selection(models=self.models, train_seconds=self.train_seconds, train_steps=self.train_steps)
-        return [training_run(self.chosen_suite(), model, selection, self.seed) for model in self.models]
+        """The trainings. BadInputError for invalid values."""
+        suite, selection = suite_of(self.what, self.training), selection_of(self.what, self.training)
+        chosen = suite.chosen(selection.models)
+        return [training_run(suite, contender, selection, self.training.seed) for contender in chosen]
 
 
 def main(argv: list[str] | None = None, interrupts: "Interrupts | None" = None) -> int:
     """The command line; returns the exit status. Several ranks (torchrun, Slurm) train together."""
-    arguments = parse(Arguments, argv)
-    suite, runs = arguments.chosen_suite(), arguments.runs()
-    store = Store(arguments.results, suite.name)
+    return train(parse(Arguments, argv), interrupts)
+
+
+def train(arguments: Arguments, interrupts: "Interrupts | None" = None) -> int:
+    """Train; returns the exit status."""
+    suite, runs = suite_of(arguments.what, arguments.training), arguments.runs()
+    store = Store(arguments.places.results, suite.name)
     store.check_writable()
 
     from bench.training.ranks import joined
     from bench.training.turns import train_together
 
-    device, execution = arguments.chosen()
+    device, execution = arguments.running.chosen()
     with joined(device) as (ranks, device):
-        train_together(runs, store, device, execution, arguments.assets(), ranks, interrupts, suite.alternate)
+        train_together(runs, store, device, execution, arguments.places, ranks, interrupts, suite.alternate)
         if ranks.first:
             _report(runs, store)
             if ranks.world != suite.gpus:
-                print(f"the clock of {suite.name} is meant for {suite.gpus} GPUs at once, this was {ranks.world}")
+                print(f"training seconds of {suite.name} are meant for {suite.gpus} GPU(s), this run had {ranks.world}")
     return 0
 
 

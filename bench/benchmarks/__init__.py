@@ -1,1 +1,1 @@
-"""The benchmark suite: `make bench`. Nothing here asserts a time."""
+"""The pytest-benchmark suite of `make bench`. It measures times and asserts none."""

@@ -1,76 +1,88 @@
-"""Time the twins, save the run and compare it with the last one: python -m bench.benchmarks (`make bench`)"""
+"""Times the networks, saves the run and compares it with the last one: python -m bench.benchmarks (`make bench`)"""
 
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.benchmarks.compare import FOLDER, comparison, find_last, medians, nothing_to_compare_with, saved_runs
+from bench.benchmarks.compare import compare, find_last
 from bench.system.allocator import restart_with_tuned_malloc
 from bench.system.command_line import parse, run
 from bench.system.errors import BadInputError
 
+FOLDER = "benchmarks"  # in the results folder
 NOTHING_COLLECTED = 5  # pytest's exit status
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Time one block, one iteration, one training step and sampling runs of both twins, eager and compiled.
+    """Time one block, one iteration, one training step and sampling runs of DiT and FPDM, eager and compiled.
 
-    In each precision that the device has. The run is saved in the results folder.
+    Each dtype that the device supports is timed. The run is saved in the results folder.
     """
 
     sizes: tuple[str, ...] = ("digits", "xl_2")
-    """Twins: digits, xl_2 (the paper's; training them takes over 14 GB) or tiny (to try this out)."""
+    """Networks: digits, xl_2 (the paper's; their training takes over 14 GB) or tiny (to try this command)."""
     only: str = ""
-    """Part of it, as pytest's -k: words of names such as "fp32-block-eager", with and, or, not."""
+    """Time only benchmarks with these words in their names, as pytest's -k: "fp32 and block and not compiled"."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     results: Path = Path("results")
-    """Results folder; runs lie in its folder benchmarks."""
+    """Results folder; runs are saved in its folder benchmarks."""
+    compare: tuple[Path, Path] | None = None
+    """Compare these two saved runs, the older one first, and time nothing."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status: 1 if a benchmark failed."""
     arguments = parse(Arguments, argv)
+    if arguments.compare is not None:
+        return compare(*arguments.compare)
     _check(arguments)
     before = saved_runs(arguments.results)
     status = _time(arguments)
-    known = {earlier.path for earlier in before}
-    new = next((saved for saved in saved_runs(arguments.results) if saved.path not in known), None)
+    new = next((path for path in saved_runs(arguments.results) if path not in before), None)
     if new is None:
         return status or 1
-    print()
     if (old := find_last(before, new)) is None:
-        print("\n".join(medians(new)), nothing_to_compare_with(new), sep="\n")
-    else:
-        print("\n".join(comparison(old, new)))
-    print(f"saved as {new.path} ({new.path.stat().st_size / 1000:.0f} kB)")
-    return status
+        print(f"nothing to compare {new.name} with: no earlier run on this hardware has its benchmarks")
+        return status
+    return compare(old, new) or status
+
+
+def saved_runs(results: Path) -> list[Path]:
+    """The files of all saved runs in a results folder."""
+    return sorted((results / FOLDER).glob("*/[0-9]*_*.json"))
 
 
 def _check(arguments: Arguments) -> None:
     """BadInputError for an unknown size or a device that is not there."""
-    from bench.benchmarks.cases import twins_of
-    from bench.system.environment import pick_device
+    from bench.benchmarks.cases import networks_of
+    from bench.system.devices import pick_device
 
     device = pick_device(arguments.device)
     for size in arguments.sizes:
-        twins_of(size, device.type, ())
+        networks_of(size, device.type, ())
     if not arguments.sizes:
-        raise BadInputError("--sizes: none given")
+        raise BadInputError("--sizes: name at least one")
 
 
 def _time(arguments: Arguments) -> int:
-    """Run pytest, in a process of its own: it wants to be the first to import what it rewrites. Its exit status."""
+    """Run pytest and return its exit status. It runs in a new process because it must import what it rewrites first."""
     storage = (arguments.results / FOLDER).absolute()
-    options = ["--benchmark-only", "--benchmark-quiet", "--benchmark-autosave", f"--benchmark-storage=file://{storage}"]
+    options = ["--benchmark-only", "--benchmark-autosave", f"--benchmark-storage=file://{storage}"]
+    options += ["--benchmark-columns=median,iqr,rounds", "--benchmark-sort=fullname", "--benchmark-name=short"]
     options += [f"--device={arguments.device}", "-k", arguments.only, "--sizes", *arguments.sizes]
-    options += ["-W", "default", "-W", "ignore::DeprecationWarning"]  # a compiler's advice stops no measurement
+    options += [
+        "-W",
+        "default",
+        "-W",
+        "ignore::DeprecationWarning",
+    ]  # a warning of a compiler must not stop a measurement
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *options]
     status = subprocess.run(command, check=False).returncode
     if status == NOTHING_COLLECTED:
-        raise BadInputError(f"--only {arguments.only}: no benchmark's name matches")
+        raise BadInputError(f"--only {arguments.only}: it matches no benchmark")
     return status
 
 

@@ -1,4 +1,4 @@
-"""What is timed: the twins' parts by size, precision and mode. Plain data, no torch."""
+"""The list of benchmarks: parts of DiT and FPDM by size, dtype and mode. Plain data, no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from bench.spec.measurements import BUDGETS, Speed, accelerator_speeds, speeds
 from bench.spec.suites import get_suite
 from bench.system.errors import BadInputError
+from models.families import family_of
 
 MODES = ("eager", "compiled")
 SIZES = ("digits", "xl_2", "tiny")
-ITERATIONS = (5,)  # of FPDM's sampling runs
+ITERATIONS = (5,)  # of FPDM, in each step of its sampling runs
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,10 @@ class Case:
     """One benchmark.
 
     Attributes:
-        twins: size, precision and batch size, in words.
-        part: its name among the parts of `bench.profiling.speed.Twins`.
+        twins: size, dtype and batch size, as text.
+        part: a name among the parts of `bench.profiling.speed.Networks`.
         mode: "eager" or "compiled".
-        group: what it is printed beside.
+        group: title of the table that has its row.
     """
 
     twins: str
@@ -34,16 +35,19 @@ LATENTS = tuple(
     for part, group in (
         ("read from shards", "read a batch"),
         ("read a file per image", "read a batch"),
-        ("draw 64 of 512", "draw a batch"),
+        ("make 64 of 512", "make a batch"),
     )
 )
 
 
-def twins_of(size: str, device: str, precisions: Sequence[str], compiled: bool = True) -> list[Speed]:
-    """Twins to be timed on a "cpu" or "cuda" device, by precision; compiled, too, or eager only.
+def networks_of(size: str, device: str, dtypes: Sequence[str], compiled: bool = True) -> list[Speed]:
+    """Networks to time, one for each dtype in `dtypes`.
 
-    The paper's are sampled one image at once and at the smallest budget only on a CPU, else 64 at once. "tiny" are for
-    trying the suite out.
+    Args:
+        size: one of SIZES. On a CPU, xl_2 samples one image at a time at the smallest budget; on a GPU, 64 images.
+        device: "cpu" or "cuda".
+        dtypes: "fp32", "fp16", "bf16".
+        compiled: whether to time compiled networks as well as eager ones.
 
     Raises:
         BadInputError: unknown size.
@@ -55,31 +59,35 @@ def twins_of(size: str, device: str, precisions: Sequence[str], compiled: bool =
     elif size in SIZES:
         cell = next(c for c in speeds(suite) if c.size == "digits")
         if size == "tiny":
-            dit, fpdm = (replace(c, hidden_size=16, num_heads=2, depth=4) for c in (cell.dit, cell.fpdm))
-            cell = replace(cell, size="tiny", dit=dit, fpdm=fpdm, batch_size=4, n_max=2, m_max=2, budgets=(28,))
+            small = {name: replace(c, hidden_size=16, num_heads=2, depth=4) for name, c in cell.configs.items()}
+            cell = replace(cell, size="tiny", configs=small, batch_size=4, n_max=2, m_max=2, budgets=(28,))
     else:
         raise BadInputError(f"--sizes {size}: unknown; choose from {', '.join(SIZES)}")
-    return [replace(cell, precision=p, compiled=compiled, iterations=ITERATIONS) for p in precisions]
+    return [replace(cell, dtype=dtype, compiled=compiled, iterations=ITERATIONS) for dtype in dtypes]
 
 
 def cases(cell: Speed) -> list[Case]:
-    """The benchmarks of a pair of twins, those of a group one after the other."""
-    both = {
+    """The benchmarks of a cell's networks, ordered by group."""
+    iterating = [name for name, config in cell.configs.items() if family_of(config).iterates]
+    both: dict[str, tuple[str, ...]] = {
         "one pass": ("block", "bare block", "iteration", "binding"),
         "all blocks": ("stack",),
-        "one training step": ("dit training step", "fpdm training step"),
+        "one training step": tuple(f"{name} training step" for name in cell.configs),
     }
     for budget in cell.budgets:
-        sampled = (f"dit {budget}", *(f"fpdm {budget} k={k}" for k in cell.iterations))
-        both[f"sampling, {budget} block passes"] = sampled
-    eager_only = {
+        both[f"sampling, {budget} block passes"] = tuple(
+            f"{name} {budget}" + (f" k={k}" if k else "")
+            for name in cell.configs
+            for k in (cell.iterations if name in iterating else (0,))
+        )
+    eager_only: dict[str, tuple[str, ...]] = {
         "one pass": ("plain iteration",),
         "all blocks": ("plain stack",),
-        "one training step": ("plain fpdm training step",),
+        "one training step": tuple(f"plain {name} training step" for name in iterating),
         "a matrix product": ("product",),
     }
     modes = MODES if cell.compiled else MODES[:1]
-    twins = f"{cell.size} {cell.precision}, batch {cell.batch_size}"
+    twins = f"{cell.size} {cell.dtype}, batch {cell.batch_size}"
     found = []
     for name in both | eager_only:
         group = f"{twins}: {name}"

@@ -1,4 +1,4 @@
-"""Options, the device, the environment that is saved with the results, and the twins, a pair at a time."""
+"""Options and fixtures of the benchmarks, and hooks that choose what is saved with their results."""
 
 import gc
 from collections.abc import Iterator
@@ -7,26 +7,27 @@ from typing import Any
 import pytest
 import torch
 
-from bench.benchmarks.cases import cases, twins_of
-from bench.profiling.speed import Part, Twins
+from bench.benchmarks.cases import cases, networks_of
+from bench.profiling.speed import Networks, Part
 from bench.spec.measurements import Speed
-from bench.system.environment import can_compile, describe, pick_device, precisions
+from bench.system.devices import can_compile, pick_device, supported_dtypes
+from bench.system.provenance import describe
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of `python -m bench.benchmarks`."""
-    parser.addoption("--sizes", nargs="+", default=["digits", "xl_2"], help="twins: digits, xl_2, tiny")
+    """Add the options that `python -m bench.benchmarks` passes on."""
+    parser.addoption("--sizes", nargs="+", default=["digits", "xl_2"], help="networks: digits, xl_2, tiny")
     parser.addoption("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Save the environment as records have it, and not the machine's name in its network."""
+    """Save the same environment as records do. Leave out the host name."""
     del machine_info["node"]
     machine_info.update(describe(pick_device(config.getoption("--device"))))
 
 
 def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
-    """Save what was timed in words, and how long it took, and no more."""
+    """Replace objects among the parameters by text and leave out pytest-benchmark's options, to keep files small."""
     for benchmark in output_json["benchmarks"]:
         params = benchmark["params"]
         cell, case = params.get("parts"), params["case"]
@@ -37,14 +38,14 @@ def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A benchmark for each part of each pair of twins in each mode."""
+    """Make a benchmark for each part, mode, dtype and size."""
     if "parts" not in metafunc.fixturenames:
         return
     device = pick_device(metafunc.config.getoption("--device"))
     found = [
-        pytest.param(cell, case, id=f"{cell.size}-{cell.precision}-{case.part}-{case.mode}")
+        pytest.param(cell, case, id=f"{cell.size}-{cell.dtype}-{case.part}-{case.mode}")
         for size in metafunc.config.getoption("--sizes")
-        for cell in twins_of(size, device.type, precisions(device), can_compile(device))
+        for cell in networks_of(size, device.type, supported_dtypes(device), can_compile(device))
         for case in cases(cell)
     ]
     metafunc.parametrize(("parts", "case"), found, indirect=["parts"], scope="module")
@@ -52,19 +53,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """Where everything is timed."""
+    """The device that runs the benchmarks."""
     return pick_device(request.config.getoption("--device"))
 
 
 @pytest.fixture(scope="module")
 def parts(request: pytest.FixtureRequest, device: torch.device) -> Iterator[dict[str, Part]]:
-    """All that is timed of one pair of twins; freed before the next pair is built."""
+    """The timed parts of a cell's networks, which are freed before the next ones are built."""
     cell: Speed = request.param
-    twins = Twins(cell, device)
-    parts = twins.parts() | twins.stacks() | twins.plain_parts() | twins.runs()
+    networks = Networks(cell, device)
+    parts = networks.parts() | networks.stacks() | networks.plain_parts() | networks.runs()
     yield parts
     parts.clear()
-    del twins
+    del networks
     torch.compiler.reset()
     gc.collect()
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Made-up latents on disk, in the format of `bench.data.latents`: to time reading them, and to test it."""
+"""Random latents on disk in the format of `bench.data.latents`, for benchmarks and tests of reading."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -12,7 +12,7 @@ from bench.system.files import write_json
 
 
 def write_latents(folder: Path, moments: Sequence[np.ndarray], labels: np.ndarray, scaling_factor: float = 0.5) -> Path:
-    """Write shards of moments, (images, 2, 2 * channels, height, width) float16 each, and labels; the folder."""
+    """Write labels and shards of moments, each (images, 2, 2 * channels, height, width) float16; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [_save(folder / f"moments-{i:05d}.npy", shard) | {"images": len(shard)} for i, shard in enumerate(moments)]
     files.append(_save(folder / "labels.npy", labels.astype(np.int64)))

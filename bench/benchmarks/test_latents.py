@@ -1,6 +1,6 @@
-"""Seconds to read a batch of an encoded dataset, beside one .npy file for each image, and to draw one to train on.
+"""Times reading a batch of latents from shards and from one .npy file per image, and making a training batch of them.
 
-Everything is in the page cache, as a dataset is that fits into memory, after its first epoch.
+All files are in the page cache, as they are after the first epoch if the dataset fits into memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from bench.benchmarks.latent_files import write_latents
 from bench.data.latents import Latents, LatentSource
 
 ROWS, SHARD, BATCH, GLOBAL_BATCH = 4096, 1024, 64, 512
-SHAPE = (2, 8, 32, 32)  # of an image's moments at 256 pixels, and of its mirror image's
+SHAPE = (2, 8, 32, 32)  # moments of a 256-pixel image and of its mirror image
 ROUNDS = 200
 
 Read = Callable[[Sequence[int], Sequence[bool]], torch.Tensor]
@@ -26,7 +26,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Latents in shards, and the same in a file for each image, under images/."""
+    """Folder with latents in shards and, under images/, the same latents in one file per image."""
     rng = np.random.default_rng(0)
     shards = [rng.standard_normal((SHARD, *SHAPE), dtype=np.float32).astype(np.float16) for _ in range(ROWS // SHARD)]
     folder = write_latents(tmp_path_factory.mktemp("latents"), shards, np.arange(ROWS) % 1000)
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def readers(folder: Path) -> dict[str, Read]:
-    """Both ways to read the moments of rows."""
+    """The two functions that read the moments of some rows, by the names of their benchmarks."""
 
     def from_files(rows: Sequence[int], mirrored: Sequence[bool]) -> torch.Tensor:
         found = torch.empty(len(rows), *SHAPE[1:])
@@ -51,22 +51,22 @@ def readers(folder: Path) -> dict[str, Read]:
 
 @pytest.mark.parametrize("case", LATENTS[:2], ids=lambda case: case.part)
 def test_reading(benchmark: BenchmarkFixture, readers: dict[str, Read], case: Case) -> None:
-    """Seconds of 64 random rows, float32."""
+    """Time reading 64 random rows as float32."""
     benchmark.group = case.group
     rng = np.random.default_rng(1)
 
     def some() -> Arguments:
         return (rng.integers(ROWS, size=BATCH).tolist(), rng.integers(2, size=BATCH).astype(bool).tolist()), {}
 
-    for mirrored in (False, True):  # touches every page
+    for mirrored in (False, True):  # brings every page into the cache
         found = [read(range(ROWS), [mirrored] * ROWS) for read in readers.values()]
         assert torch.equal(*found)
     benchmark.pedantic(readers[case.part], setup=some, rounds=ROUNDS)
 
 
 @pytest.mark.parametrize("case", LATENTS[2:], ids=lambda case: case.part)
-def test_drawing(benchmark: BenchmarkFixture, folder: Path, case: Case) -> None:
-    """Seconds of a rank's 64 of a batch of 512: rows, posterior samples, noise, timesteps, labels."""
+def test_making(benchmark: BenchmarkFixture, folder: Path, case: Case) -> None:
+    """Time making one rank's 64 images of a batch of 512: rows, posterior samples, noise, timesteps, labels."""
     benchmark.group = case.group
     latents = Latents.open(folder, verify=False)
     for mirrored in (False, True):

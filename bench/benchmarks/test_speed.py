@@ -1,6 +1,6 @@
-"""Seconds of one block, one iteration, one training step and whole sampling runs, for both twins.
+"""Times one block, one iteration, one training step and whole sampling runs of DiT and FPDM.
 
-Eager and compiled stand side by side, and beside them the same arithmetic written plainly (`bench.profiling.plain`).
+Each is timed eager and compiled. The networks of `bench.profiling.plain_networks` are timed for comparison.
 """
 
 import time
@@ -18,11 +18,11 @@ LONG_S, ROUNDS_OF_LONG = 0.5, 3
 
 
 class UnitClock:
-    """A timer that waits for the device and counts seconds for each of so many units of work."""
+    """A timer that waits for the device and returns seconds divided by the number of units of work."""
 
     def __init__(self) -> None:
         self.device, self.units = torch.device("cpu"), 1
-        self.__name__ = "unit_clock"  # what is saved of a timer
+        self.__name__ = "unit_clock"  # pytest-benchmark saves the name of the timer
 
     def __call__(self) -> float:
         synchronize(self.device)
@@ -34,7 +34,7 @@ clock = UnitClock()
 
 @pytest.mark.benchmark(timer=clock)
 def test_speed(benchmark: BenchmarkFixture, parts: dict[str, Part], case: Case, device: torch.device) -> None:
-    """Seconds of one unit of a part: rounds that take long enough to be measured, after warm-up and compilation."""
+    """Time one unit of a part, after warm-up and compilation. A round repeats the part to be long enough to time."""
     benchmark.group = case.group
     part = parts[case.part]
     if case.mode == "eager":

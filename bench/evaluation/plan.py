@@ -1,21 +1,21 @@
-"""What is missing and how long it will take, before anything starts."""
+"""Plan of a grid: the missing runs and cells, with estimated times."""
 
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.evaluation.needs import assumed_gpu_macs_per_s, needs
+from bench.evaluation.cluster_estimate import assumed_gpu_macs_per_s, cluster_estimate
 from bench.spec.cells import TrainingRun
-from bench.spec.measurements import AnyCell, Speed
-from bench.spec.suites import Suite
+from bench.spec.contenders import Suite
+from bench.spec.measurements import AnyCell
 from bench.store.records import Store
 
-ASSUMED_MACS_PER_S = 25e9  # of one worker at digits size on an AMD EPYC core; used where no record tells better
+ASSUMED_MACS_PER_S = 25e9  # one worker at digits size on an AMD EPYC core; used where no record has a rate
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where cells are evaluated: how many side by side, whether on GPUs, and the memory of one in GiB, if known."""
+class Capacity:
+    """How many cells are evaluated in parallel, whether on GPUs, and the memory of a GPU in GiB, if known."""
 
     count: int
     gpu: bool = False
@@ -33,7 +33,7 @@ def untrained(store: Store, runs: Iterable[TrainingRun]) -> list[TrainingRun]:
 
 
 def measured_macs_per_s(store: Store, cells: Iterable[AnyCell]) -> float | None:
-    """Median MACs per second of one worker, over the records that are there; None without any."""
+    """Median MACs per second of one worker, over the existing records; None without any."""
     rates = []
     for cell in cells:
         record = store.read(cell)
@@ -54,16 +54,16 @@ def plan(
     store: Store,
     cells: Sequence[AnyCell],
     todo: Sequence[AnyCell],
-    places: Places,
+    capacity: Capacity,
 ) -> list[str]:
-    """Lines for people: the runs and cells that are missing, each with its estimated time, and the sum.
+    """Lines to print: the missing runs and cells, each with its estimated time, and the sum.
 
     Args:
-        suite: whose they are.
-        store: what is there.
+        suite: the suite of the cells.
+        store: its results.
         cells: the whole grid.
-        todo: those without a record.
-        places: where it would be done.
+        todo: the cells without a record.
+        capacity: capacity of the executor.
     """
     lines, training_s, evaluation_s = [], 0.0, 0.0
     runs = untrained(store, needed_runs(todo))
@@ -72,16 +72,16 @@ def plan(
         training_s += run.recipe.seconds if known else 0
         lines.append(f"train     {run.description}: {run.budget_text}{'' if known else ', time unknown'}  [{run.name}]")
     measured = measured_macs_per_s(store, cells)
-    rate = measured or (assumed_gpu_macs_per_s() if places.gpu else ASSUMED_MACS_PER_S)
+    rate = measured or (assumed_gpu_macs_per_s() if capacity.gpu else ASSUMED_MACS_PER_S)
     for cell in todo:
         seconds = cell.work / rate
-        evaluation_s += seconds / places.count
-        expected = "some minutes" if isinstance(cell, Speed) else duration(seconds)
+        evaluation_s += seconds / capacity.count
+        expected = "some minutes" if cell.alone else duration(seconds)
         lines.append(f"evaluate  {cell}: {expected}  [{cell.key}]")
-    source = "as the records here" if measured else f"assumed of a {'V100' if places.gpu else 'core'}"
+    source = "as the records here" if measured else f"assumed of a {'V100' if capacity.gpu else 'core'}"
     lines.append(
         f"{len(runs)} runs to train, {duration(training_s)}; {len(todo)} of {len(cells)} cells to evaluate, about "
-        f"{duration(evaluation_s)} with {places.count} worker(s) at {rate / 1e9:,.0f} GMAC/s each ({source}); in all "
+        f"{duration(evaluation_s)} with {capacity.count} worker(s) at {rate / 1e9:,.0f} GMAC/s each ({source}); in all "
         f"about {duration(training_s + evaluation_s)}"
     )
-    return lines if suite.gpus == 1 else [*lines, *needs(suite, store, runs, todo, rate, places.gpu_gib)]
+    return lines if suite.gpus == 1 else [*lines, *cluster_estimate(suite, store, runs, todo, rate, capacity.gpu_gib)]

@@ -1,68 +1,50 @@
 """Cells in parallel: worker processes that evaluate one cell at a time and write its record themselves.
 
-Several runs of one grid may go on at once, on one machine or a cluster: whoever holds a cell's lock evaluates it, and
-the others take its record.
+Several commands may evaluate one grid at once, on one machine or a cluster: the process that holds a cell's lock
+evaluates it, and the others read its record.
 """
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 
 import torch
 
 from bench.evaluation.evaluator import Evaluator, make_record
-from bench.evaluation.quality import StoppedError
-from bench.spec.assets import Assets
-from bench.spec.measurements import AnyCell, Speed
-from bench.store.records import Record, Store
+from bench.evaluation.kinds import Inputs, StoppedError
+from bench.sampling.setting import Setting
+from bench.spec.measurements import AnyCell
+from bench.store.records import Record
 from bench.system.children import end_with_parent
-from bench.system.environment import usable_cores
-from bench.system.execution import EAGER, Execution
+from bench.system.devices import usable_cores
 from bench.system.files import utc_now
 from bench.system.locks import hold
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What workers evaluate with; as for `Evaluator`.
-
-    `since` is the time, UTC in ISO 8601, after which a record is one that another process has just written.
-    """
-
-    store: Store
-    device: torch.device
-    workers: int
-    execution: Execution
-    assets: Assets
-    since: str
 
 
 class CellWorker:
     """Evaluates cells that no other process is evaluating."""
 
-    def __init__(self, setting: Setting, stopping: Callable[[], bool] = lambda: False) -> None:
-        self._store, self._since, self._stopping = setting.store, setting.since, stopping
-        self._evaluator = Evaluator(
-            setting.store, setting.device, setting.workers, setting.execution, setting.assets, stopping
-        )
+    def __init__(self, setting: Setting) -> None:
+        self._setting, self._evaluator = setting, Evaluator(setting)
 
     def evaluate(self, cell: AnyCell, wait: bool = False) -> Record | None:
-        """The cell's record; None, unless one is to `wait`, if another process is busy with it.
+        """The cell's record. While another process evaluates it: None, or with `wait` the record once it is there.
 
         Raises:
-            StoppedError: it was asked to stop.
+            StoppedError: the evaluation was asked to stop.
         """
-        if self._stopping():  # it was in the pool's queue already
+        if self._setting.stopping():  # it was in the pool's queue already
             raise StoppedError
-        with hold(self._store.lock_path(cell), wait) as held:
+        store = self._setting.store
+        with hold(store.lock_path(cell), wait) as held:
             if not held:
                 return None
-            record = self._store.current(cell)
-            if record is not None and record.finished_at > self._since:
+            record = store.current(cell)
+            if record is not None and record.finished_at > self._setting.since:
                 return record
             return self._evaluator.evaluate(cell)
 
@@ -73,10 +55,10 @@ _worker: CellWorker | None = None
 def _start(setting: Setting, threads: int, stop: Event) -> None:
     global _worker
     end_with_parent()  # a killed parent must not leave workers behind
-    for number in (signal.SIGINT, signal.SIGUSR2):  # the parent's to answer; batches under way are finished
+    for number in (signal.SIGINT, signal.SIGUSR2):  # the parent handles them; batches under way are finished
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    _worker = CellWorker(setting, stop.is_set)
+    _worker = CellWorker(replace(setting, stopping=stop.is_set))
 
 
 def _evaluate(cell: AnyCell, wait: bool) -> Record | None:
@@ -85,36 +67,24 @@ def _evaluate(cell: AnyCell, wait: bool) -> Record | None:
 
 
 def in_order(cells: Sequence[AnyCell]) -> list[AnyCell]:
-    """Expensive cells first, so that the last ones to finish are short; speed at the end, with nothing beside it."""
-    return sorted(cells, key=lambda cell: (isinstance(cell, Speed), -cell.work))
+    """Expensive cells first, so that the last ones to finish are short; cells that run alone come last."""
+    return sorted(cells, key=lambda cell: (cell.alone, -cell.work))
 
 
-def evaluate_all(
-    cells: Sequence[AnyCell],
-    store: Store,
-    device: torch.device,
-    workers: int,
-    execution: Execution = EAGER,
-    assets: Assets = Assets(),  # noqa: B008, it is frozen
-    apart: bool = False,
-    since: str | None = None,
-) -> Iterator[Record]:
-    """Evaluate cells `in_order`, yielding records as they are written. On a CPU, workers share out its threads.
+def evaluate_all(cells: Sequence[AnyCell], setting: Setting, apart: bool = False) -> Iterator[Record]:
+    """Evaluate cells `in_order`, yielding records as they are written. On a CPU, workers share its threads.
 
-    What other processes are evaluating comes last: their records are waited for. If a worker dies, the cells that are
-    left are evaluated in a process each, and one whose process dies again gets a record that says so.
+    Cells that other processes are evaluating come last, and their records are waited for. If a worker dies, each of the
+    remaining cells gets a process of its own; a cell whose process dies gets a record that says so.
 
     Args:
-        cells: what to evaluate.
-        store, device, execution, assets: as for `Evaluator`.
-        workers: processes side by side.
-        apart: also a single worker is a process of its own, so that its death is that of a cell only.
-        since: when it was found out that these cells are to be evaluated (`utc_now`); now by default. A record from
-            then on is another process's, and taken.
+        cells: the cells to evaluate.
+        setting: the setting of the evaluation; `since` is now by default.
+        apart: run even a single worker as a process of its own, so that its death ends one cell only.
     """
-    setting = Setting(store, device, workers, execution, assets, since or utc_now())
+    setting = replace(setting, since=setting.since or utc_now())
     left = {cell.key: cell for cell in in_order(cells)}
-    if workers == 1 and not apart:  # as many as asked for, even for one cell: its times are to be compared
+    if setting.workers == 1 and not apart:  # not for fewer cells: times depend on workers
         worker = CellWorker(setting)
         for wait in (False, True):
             for cell in list(left.values()):
@@ -122,29 +92,29 @@ def evaluate_all(
                     del left[cell.key]
                     yield record
         return
-    threads = max(1, usable_cores() // workers)
+    threads = max(1, usable_cores() // setting.workers)
     try:
         for wait in (False, True):
-            together = [cell for cell in left.values() if not isinstance(cell, Speed)]
+            together = [cell for cell in left.values() if not cell.alone]
             for record in _in_pool(together, setting, threads, wait):
                 del left[record.key]
                 yield record
     except BrokenProcessPool:
         pass
     for cell in left.values():
-        whole = not isinstance(cell, Speed) or cell.whole_machine
-        alone = replace(setting, workers=1)
+        whole = getattr(cell, "whole_machine", not cell.alone)
         try:
-            yield from _in_pool([cell], alone, usable_cores() if whole else threads, wait=True)
+            yield from _in_pool([cell], replace(setting, workers=1), usable_cores() if whole else threads, wait=True)
         except BrokenProcessPool:
-            yield lost(cell, store, device, "oom", "its process was killed, most likely for memory")
+            yield lost(cell, setting, "oom", "its process was killed, most likely for memory")
 
 
-def lost(cell: AnyCell, store: Store, device: torch.device, status: str, reason: str) -> Record:
-    """Write, and return, the record of a cell whose process did not come to write one."""
-    training = None if cell.run is None else store.read_training(cell.run)
-    record = make_record(cell, device, "" if training is None else training["digest"], status, reason)
-    store.write(record)
+def lost(cell: AnyCell, setting: Setting, status: str, reason: str) -> Record:
+    """Write and return the record of a cell whose process ended without writing one."""
+    training = None if cell.run is None else setting.store.read_training(cell.run)
+    inputs = Inputs(cell, None, "" if training is None else training["digest"])
+    record = make_record(cell, setting.device, inputs, status, reason)
+    setting.store.write(record)
     return record
 
 
@@ -161,5 +131,5 @@ def _in_pool(cells: Sequence[AnyCell], setting: Setting, threads: int, wait: boo
             if (record := future.result()) is not None:
                 yield record
     finally:
-        stop.set()  # all is done, or has to end: quality cells under way go on with the next run
+        stop.set()  # done or interrupted: the next command goes on with quality cells under way
         pool.shutdown(wait=True, cancel_futures=True)

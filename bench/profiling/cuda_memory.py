@@ -1,7 +1,7 @@
-"""Peak memory of a training step and of sampling, measured on a CUDA device, as `bench.profiling.memory` computes it.
+"""Peak memory of a training step and of sampling on a CUDA device; `bench.profiling.memory` computes the same.
 
-Measured is the maximum of what tensors hold, torch.cuda.max_memory_allocated, workspaces from torch's allocator
-included; the CUDA context, and blocks that the allocator keeps unused, are not.
+The numbers are from torch.cuda.max_memory_allocated: bytes of tensors and of workspaces from torch's allocator. They do
+not include the CUDA context, nor unused blocks of the allocator.
 """
 
 import gc
@@ -10,22 +10,23 @@ from functools import partial
 
 import torch
 
-from bench.profiling.memory import sample_twice
-from bench.profiling.training_step import make_training_step
+from bench.profiling.noise import sample_twice, training_step
 from bench.system.dtypes import autocast
+from bench.system.execution import Execution
+from models.config import ModelConfig
+from models.families import build
 from models.fixed_point.unroll import Unroll
-from models.zoo import ModelConfig, build
 
 
 def measured_training_memory(
     config: ModelConfig,
     batch_size: int,
     unroll: Unroll,
-    precision: str,
+    dtype: str,
     grad_checkpointing: bool,
     device: torch.device,
 ) -> int:
-    """Peak bytes of a step as the trainer's (autocast, scaler, clipping, fused AdamW, EMA), the first aside.
+    """Peak bytes of the trainer's second step: autocast, scaler, clipping, fused AdamW and EMA.
 
     Raises:
         torch.OutOfMemoryError: the device is too small.
@@ -33,14 +34,14 @@ def measured_training_memory(
     before = _allocated(device)
     with torch.device(device):
         model = build(config).train()
-    model.set_grad_checkpointing(grad_checkpointing)
-    step = make_training_step(model, config, batch_size, precision, device)
-    step(unroll)
-    return _peak_of(lambda: step(unroll), device) - before
+    execution = Execution(grad_checkpointing=grad_checkpointing)
+    step = training_step(model, config, batch_size, dtype, device, execution)
+    step.take(0, unroll)
+    return _peak_of(lambda: step.take(1, unroll), device) - before
 
 
 def measured_sampling_memory(
-    config: ModelConfig, batch_size: int, iterations: int, precision: str, device: torch.device
+    config: ModelConfig, batch_size: int, iterations: int, dtype: str, device: torch.device
 ) -> int:
     """Peak bytes of sampling, after a first run. OutOfMemoryError as above."""
     with torch.device(device):
@@ -48,14 +49,14 @@ def measured_sampling_memory(
         model = build(config).eval()
 
         def run() -> None:
-            sample_twice(model, config, batch_size, iterations, partial(autocast, device, precision))
+            sample_twice(model, config, batch_size, iterations, partial(autocast, device, dtype))
 
         run()
         return _peak_of(run, device) - before
 
 
 def _allocated(device: torch.device) -> int:
-    """Bytes that tensors hold, after dropping those that nobody can reach."""
+    """Bytes of live tensors, after garbage collection."""
     gc.collect()
     return torch.cuda.memory_allocated(device)
 

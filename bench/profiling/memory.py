@@ -1,20 +1,20 @@
 """Peak GPU memory of a training step and of sampling, computed without a GPU.
 
-The step of the trainer, or a sampling run, runs on torch's meta device, whose tensors have sizes but no data, and every
- storage is followed from its making to its freeing. Counted are the bytes that tensors ask for; a real GPU adds
-the CUDA context, workspaces inside kernels and what the allocator rounds up or leaves unused. Measured on one is the
-same by `bench.profiling.cuda_memory`.
+Forward and backward of the trainer's step, or a sampling run, run on torch's meta device, whose tensors have sizes but
+no data. Every storage is tracked from allocation to release, and the bytes that tensors request are counted. A real GPU
+adds the CUDA context, workspaces inside kernels, and blocks that the allocator rounds up or leaves unused;
+`bench.profiling.cuda_memory` measures on one.
 
 Torch has no autocast for meta tensors, and backward of fake CUDA tensors needs a GPU (2.10: "hasPrimaryContext expects
-a valid device index"; builds without CUDA abort), so `_CudaRules` states what CUDA does differently. Forward it equals
+a valid device index"; builds without CUDA abort), so `_CudaRules` states where CUDA differs. In forward it equals
 torch's CUDA autocast to the byte (tested). Attention is the memory-efficient kernel, which keeps no (heads, tokens,
 tokens) matrix and runs on a V100 too; flash attention keeps the same tensors.
 """
 
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -25,15 +25,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from bench.system.dtypes import PRECISIONS
-from models.diffusion.objective import diffusion_loss
-from models.diffusion.sampling import SampleNoise, make_schedule, sample
+from bench.profiling.noise import NoiseSource, sample_twice
+from bench.system.dtypes import DTYPES
+from bench.training.step import Forward, batch_loss
+from models.config import ModelConfig
 from models.diffusion.schedule import linear_schedule
 from models.diffusion.timesteps import TIMESTEPS
+from models.families import build
 from models.fixed_point.unroll import Unroll
-from models.networks.dit import DiT
-from models.networks.fpdm import FPDM
-from models.zoo import ModelConfig, build
+from models.networks.network import Network
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class TrainingMemory:
 
     Attributes:
         parameters_bytes: the trainable parameters.
-        gradients_bytes: their gradients, once all are there.
+        gradients_bytes: their gradients, once all exist.
         optimizer_bytes, ema_bytes: AdamW's two moments; the averaged copy of the parameters.
-        peak_gradients_bytes: the gradients that are there at the peak, which may lie before or within backward.
-        activations_bytes: what else is alive at the peak: what forward keeps for backward, low-precision copies of the
-            weights, temporaries, the batch.
-        peak_bytes: the most that is alive at once: parameters, moments, average, and the last two.
+        peak_gradients_bytes: the gradients that exist at the peak, which may lie before or within backward.
+        activations_bytes: all other tensors at the peak: activations that forward keeps for backward, 16-bit copies of
+            the weights, temporaries, the batch.
+        peak_bytes: maximum of live bytes: parameters, moments, average, and the two before.
     """
 
     parameters_bytes: int
@@ -61,7 +61,7 @@ class TrainingMemory:
 
 @dataclass(frozen=True)
 class SamplingMemory:
-    """Bytes of sampling, weights in float32: the weights, what else is alive at the peak, and the peak, their sum."""
+    """Bytes of sampling, weights in float32: the weights, all other tensors at the peak, and the sum."""
 
     parameters_bytes: int
     activations_bytes: int
@@ -69,11 +69,11 @@ class SamplingMemory:
 
 
 class StorageMeter(TorchDispatchMode):
-    """While active, follows the storages that operations make.
+    """While active, tracks the storages that operations allocate.
 
     Attributes:
         live, peak: bytes alive, and their maximum.
-        marked, peak_marked: bytes given to `mark`, and how many of them were so at the peak.
+        marked, peak_marked: bytes of tensors given to `mark`, now and at the peak.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class StorageMeter(TorchDispatchMode):
         self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def mark(self, tensor: Tensor) -> None:
-        """Count a tensor that stays alive apart from now on."""
+        """Count a tensor, which stays alive, in `marked` too."""
         self.marked += tensor.nbytes
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -101,10 +101,10 @@ class StorageMeter(TorchDispatchMode):
 
 
 class _CudaRules(TorchFunctionMode):
-    """What a model's forward does on CUDA and not on meta: the attention kernel, and autocast to `dtype` if given.
+    """Runs on meta as on CUDA: with the attention kernel and, if `dtype` is given, with autocast to it.
 
     The lists are torch's (its documentation of autocast, "CUDA Op-Specific Behavior"), as far as the networks use them.
-    `cached` is whether a weight is cast once for all: so in forward, while what backward recomputes casts it anew.
+    `cached`: whether a weight is cast only once, as in forward; recomputation in backward casts it again.
     """
 
     LOW = (F.linear, F.conv2d, F.scaled_dot_product_attention)
@@ -138,9 +138,9 @@ class _CudaRules(TorchFunctionMode):
 
 
 def training_memory(
-    config: ModelConfig, batch_size: int, unroll: Unroll, precision: str = "fp32", grad_checkpointing: bool = False
+    config: ModelConfig, batch_size: int, unroll: Unroll, dtype: str = "fp32", grad_checkpointing: bool = False
 ) -> TrainingMemory:
-    """Memory of one training step in the steady state: moments and EMA are there, gradients are not yet.
+    """Memory of one training step in the steady state: moments and EMA exist, gradients do not yet.
 
     Clipping, the fused AdamW and the EMA work in place and come after the activations are freed: the peak lies before
     them, and they are not run.
@@ -149,21 +149,21 @@ def training_memory(
         config: the network.
         batch_size: images of the step.
         unroll: iterations without and with gradient; a DiT ignores it.
-        precision: "fp32", or autocast to "fp16" or "bf16".
+        dtype: "fp32", or autocast to "fp16" or "bf16".
         grad_checkpointing: recompute explicit blocks and iterations in backward.
 
     Raises:
-        ValueError: unknown precision.
+        ValueError: unknown dtype.
     """
-    dtype = _dtype(precision)
+    low = _low(dtype)
     with torch.device("meta"), StorageMeter() as meter:
         model = build(config).train()
         model.set_grad_checkpointing(grad_checkpointing)
         moments, ema = ([torch.empty_like(p) for p in [*model.parameters()] * copies] for copies in (2, 1))
         for p in model.parameters():
             p.register_post_accumulate_grad_hook(lambda p: meter.mark(p.grad))
-        loss = training_loss(model, config, batch_size, unroll, lambda: _CudaRules(dtype))
-        with _CudaRules(dtype, cached=False):
+        loss = _loss(model, config, batch_size, unroll, low)
+        with _CudaRules(low, cached=False):
             torch.autograd.backward(loss)  # `loss.backward()` would suspend the rules
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     counted = (model.parameters(), gradients, moments, ema)
@@ -178,64 +178,34 @@ def mean_memory(memories: Sequence[TrainingMemory]) -> TrainingMemory:
     return TrainingMemory(**{name: round(fmean(part[name] for part in parts)) for name in parts[0]})
 
 
-def sampling_memory(config: ModelConfig, batch_size: int, iterations: int, precision: str = "fp32") -> SamplingMemory:
+def sampling_memory(config: ModelConfig, batch_size: int, iterations: int, dtype: str = "fp32") -> SamplingMemory:
     """Memory of sampling: two steps of DDPM, so that the second starts from the solution of the first.
 
     Args:
         config: the network.
         batch_size: images at once.
-        iterations: of each step; a DiT ignores it.
-        precision: "fp32", or autocast to "fp16" or "bf16", which keeps its copies of the weights for the whole run.
+        iterations: iterations of each step; a DiT ignores them.
+        dtype: "fp32", or autocast to "fp16" or "bf16", which keeps its copies of the weights for the whole run.
 
     Raises:
-        ValueError: unknown precision.
+        ValueError: unknown dtype.
     """
-    dtype = _dtype(precision)
+    low = _low(dtype)
     with torch.device("meta"), StorageMeter() as meter:
         model = build(config).eval()
-        sample_twice(model, config, batch_size, iterations, lambda: _CudaRules(dtype))
+        sample_twice(model, config, batch_size, iterations, lambda: _CudaRules(low))
     size = sum(p.nbytes for p in model.parameters())
     return SamplingMemory(size, meter.peak - size, meter.peak)
 
 
-def training_loss(
-    model: DiT | FPDM,
-    config: ModelConfig,
-    batch_size: int,
-    unroll: Unroll,
-    autocast: Callable[[], AbstractContextManager],
-) -> Tensor:
-    """The trainer's loss of a batch of noise on the default device, ().
-
-    A function of its own as there: what only forward needs, `autocast`'s copies of weights too, is freed at its end.
-    """
-    schedule = linear_schedule(TIMESTEPS)
-    x0, noise = (torch.randn(batch_size, config.in_channels, *[config.input_size] * 2) for _ in range(2))
-    t, y = (torch.zeros(batch_size, dtype=torch.int64) for _ in range(2))
-    x = schedule.add_noise(x0, noise, t)
-    with autocast():
-        prediction, _ = model.predict(x, t, y, unroll)
-    return diffusion_loss(schedule, prediction, x0, x, noise, t).total.mean()
+def _loss(model: Network, config: ModelConfig, batch_size: int, unroll: Unroll, low: torch.dtype | None) -> Tensor:
+    """The trainer's loss on a batch of noise."""
+    meta = torch.device("meta")
+    draw, schedule = partial(NoiseSource(config, meta).draw, 0, 0, batch_size), linear_schedule(TIMESTEPS)
+    return batch_loss(Forward(model), schedule, draw, meta, unroll, lambda: _CudaRules(low)).total.mean()
 
 
-def sample_twice(
-    model: DiT | FPDM,
-    config: ModelConfig,
-    batch_size: int,
-    iterations: int,
-    autocast: Callable[[], AbstractContextManager],
-) -> Tensor:
-    """Two steps of DDPM on the default device, the second from the solution of the first: (batch, channels, ...)."""
-    y = torch.zeros(batch_size, dtype=torch.int64)
-    noise = SampleNoise(0, range(batch_size), (config.in_channels, *[config.input_size] * 2), y.device)
-    with torch.device("cpu"):  # where its scalars belong
-        noise_schedule = linear_schedule(TIMESTEPS)
-    steps = make_schedule((TIMESTEPS - 1, 0), (iterations, iterations))
-    with autocast():
-        return sample(model, noise_schedule, steps, y, noise)
-
-
-def _dtype(precision: str) -> torch.dtype | None:
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return PRECISIONS[precision]
+def _low(dtype: str) -> torch.dtype | None:
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return DTYPES[dtype]

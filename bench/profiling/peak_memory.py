@@ -1,4 +1,4 @@
-"""The most memory that a piece of work took: of the process on the host, and of tensors on a CUDA device."""
+"""Peak memory of a piece of work: of the process on the host, and of tensors on a CUDA device."""
 
 import ctypes
 import resource
@@ -13,11 +13,11 @@ _PROCESS = Path("/proc/self")
 
 
 class PeakMemory:
-    """From its making on. Where the kernel does not let a process reset its peak, the host's is since its start."""
+    """Peak since this object was made; on the host since the process started, if the kernel cannot reset it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        with suppress(OSError, AttributeError, TypeError):  # glibc keeps what earlier work has freed
+        with suppress(OSError, AttributeError, TypeError):  # glibc keeps memory that earlier work has freed
             ctypes.CDLL(None).malloc_trim(0)
         with suppress(OSError):
             (_PROCESS / "clear_refs").write_text("5")  # proc(5): resets the peak of the resident set

@@ -1,1 +1,1 @@
-"""Sampling: a trained run and a cell -> images and what they cost."""
+"""Sampling: the images of a cell by a trained network, and their cost."""

@@ -1,4 +1,4 @@
-"""What makes images of samples: nothing but rounding in pixel suites, an autoencoder's decoder in latent ones."""
+"""Decoding of samples to images: rounding in pixel suites, an autoencoder's decoder in latent ones."""
 
 from typing import Protocol
 
@@ -6,35 +6,35 @@ import torch
 from torch import Tensor
 
 from bench.data.latents import MANIFEST, read_manifest
-from bench.spec.assets import VAE, Assets
+from bench.spec.arguments import VAE, Places
 from bench.spec.cells import TrainingRun
-from bench.spec.datasets import is_latent
+from bench.spec.datasets import get_dataset
 from bench.system.errors import BadInputError
 from models.autoencoder import LatentAutoencoder, PixelAutoencoder
 
 
-class Codec(Protocol):
-    """Makes images of what networks see."""
+class Decoder(Protocol):
+    """Makes images from a network's samples."""
 
     def decode(self, x: Tensor) -> Tensor:
         """(batch, channels, size, size) -> images, uint8 (batch, channels, pixels, pixels)."""
 
 
-def load_codec(run: TrainingRun, assets: Assets, device: torch.device, trained_with: str | None = None) -> Codec:
-    """The codec of a run's samples, on a device.
+def load_decoder(run: TrainingRun, places: Places, device: torch.device, trained_with: str | None = None) -> Decoder:
+    """The decoder of a run's samples, on a device.
 
-    In a latent suite it is the autoencoder that `assets` names, else the one that the latents were encoded with. Where
-    the latents are not there, that is taken to be the usual one. `trained_with` is the digest of the autoencoder that
-    the run's latents came from, if it is known.
+    In a latent suite it is the autoencoder that `places` names, by default the one that the latents were encoded with,
+    or `VAE` if the latents are missing. `trained_with` is the digest of the autoencoder that encoded the run's latents,
+    if it is known.
 
     Raises:
-        BadInputError: it cannot be loaded, or is not the one that the run was trained with.
+        BadInputError: the autoencoder cannot be loaded, or is not the one that encoded the run's latents.
     """
-    if not is_latent(run.dataset):
+    if not get_dataset(run.dataset).is_latent:
         return PixelAutoencoder()
-    latents = assets.latents(run.suite)
+    latents = places.latents(run.suite)
     encoded_with = read_manifest(latents)["vae"] if (latents / MANIFEST).exists() else None
-    name = assets.vae or (encoded_with["source"] if encoded_with else VAE)
+    name = places.vae or (encoded_with["source"] if encoded_with else VAE)
     autoencoder = load_autoencoder(name, device)
     expected = trained_with or (encoded_with["digest"] if encoded_with else autoencoder.digest)
     if expected != autoencoder.digest:

@@ -1,23 +1,39 @@
-"""The training clock: seconds of training, synchronised with the device, carried across interruptions."""
+"""Clocks that wait for the device: seconds of a piece of work, and of training across interruptions."""
 
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it."""
+    """Wait until the device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Wall-clock seconds of one call, until the device has finished."""
+    synchronize(device)
+    start = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def median_seconds(work: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
+    """Median wall-clock seconds of `repeats` calls, after one that is not counted."""
+    work()
+    return statistics.median(seconds_of(work, device) for _ in range(repeats))
+
+
 class TrainingClock:
-    """Runs inside `running()` only, so that start-up, checkpoints and evaluation are off it.
+    """Counts seconds inside `running()` only: start-up, checkpoints and evaluation are left out.
 
     Args:
-        device: synchronised with before each reading.
+        device: device to wait for before each reading.
         elapsed_s: seconds accumulated before, from a checkpoint.
     """
 

@@ -1,4 +1,4 @@
-"""Whether trainings can be compared: equal seconds mean equal training only on equal machines, and on equal data."""
+"""Check that trainings can be compared: equal seconds mean equal training only on equal machines, and on equal data."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,24 +16,20 @@ def check_comparable(store: Store, runs: Iterable[TrainingRun]) -> None:
     Raises:
         BadInputError: names two runs and what differs.
     """
-    first: tuple[TrainingRun, dict[str, Any]] | None = None
+    known: dict[str, tuple[TrainingRun, Any]] = {}
     for run in runs:
-        if (summary := store.read_training(run)) is None:
-            continue
-        found = _conditions(run, summary)
-        if first is None:
-            first = run, found
-        for name, value in found.items():
-            if (other := first[1].get(name, value)) != value:
+        summary = store.read_training(run)
+        for name, value in _conditions(run, summary).items() if summary else ():
+            first, expected = known.setdefault(name, (run, value))
+            if value != expected:
                 raise BadInputError(
-                    f"{run.name} was trained with {name} {value}, {first[0].name} with {other}: they are no equal "
-                    "trainings; train one of them again, in another --results"
+                    f"{run.name} was trained with {name} {value}, {first.name} with {expected}: these trainings are "
+                    "not equal; train one of them again, in another --results"
                 )
-        first = first[0], found | first[1]
 
 
 def _conditions(run: TrainingRun, summary: dict[str, Any]) -> dict[str, Any]:
-    """What has to be equal. Digests are shortened."""
+    """Conditions that must be equal. Digests are shortened."""
     found = {name: str(summary[name])[:16] for name in ("data", "images", "vae") if summary.get(name)}
     if run.steps is None:
         environment = summary.get("environment", {})

@@ -12,7 +12,7 @@ FIELDS = ("loss", "mse", "vb", "grad_norm")
 
 
 class MetricsLog:
-    """Collects step metrics; `flush` writes what is complete. Resumed at a step, it forgets what came after.
+    """Collects step metrics; `flush` writes the complete windows. Resuming at a step drops the lines of later steps.
 
     Each line: step (last of the window), elapsed_s (training clock, seconds), means of FIELDS over the window.
     """
@@ -37,7 +37,7 @@ class MetricsLog:
             self.open_window = []
 
     def flush(self) -> None:
-        """Write the log whole."""
+        """Write all complete windows."""
         text = "".join(line + "\n" for line in self._lines)
         write_whole(self._path, lambda file: file.write(text.encode()))
 

@@ -1,7 +1,7 @@
-"""The processes that train one network together, one GPU each: data parallelism through torch.distributed.
+"""Ranks: processes that train one network together, one GPU each (data parallelism by torch.distributed).
 
-They take equal parts of each batch and act as one: they stop at the same step, by the clock of rank 0, which alone
-writes. Started by torchrun, or by Slurm through `slurm/train.py`; alone where nothing says otherwise.
+They take equal parts of each batch and stop at the same step, by the clock of rank 0. Only rank 0 writes files. Ranks
+are started by torchrun, or by Slurm through `slurm/train.py`; any other process is alone.
 """
 
 import os
@@ -18,17 +18,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.system.environment import own_gpu
+from bench.system.devices import own_gpu
 from bench.system.errors import BadInputError, complaint
 
-PATIENCE = timedelta(hours=1)  # that ranks wait for rank 0 to verify data or write a checkpoint
-
+PATIENCE = timedelta(hours=1)  # for rank 0 to verify data or write a checkpoint
 
 T = TypeVar("T")
 
 
 class ToldError(BadInputError):
-    """The bad input that rank 0 has met, and says."""
+    """Bad input that rank 0 has met and reports; raised on the other ranks."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Ranks:
         return self.rank == 0
 
     def share(self, batch_size: int) -> range:
-        """Positions in a batch that are this rank's. BadInputError if it cannot be shared out equally."""
+        """This rank's positions in a batch. BadInputError if it cannot be shared out equally."""
         size, rest = divmod(batch_size, self.world)
         if rest or not size:
             raise BadInputError(f"{self.world} ranks cannot share a batch of {batch_size} equally: use a multiple")
@@ -59,7 +58,7 @@ class Ranks:
         )
 
     def gather(self, values: Sequence[float]) -> list[list[float]]:
-        """The values of every rank, by rank; over the CPU's network, so that no stream of a GPU waits."""
+        """The values of every rank, in order of ranks. They are sent between CPUs, so that no GPU stream waits."""
         if self.world == 1:
             return [list(values)]
         mine = torch.tensor(values, dtype=torch.float64)
@@ -74,7 +73,7 @@ class Ranks:
                 dist.broadcast(tensor, src=0)
 
     def tell(self, value: Any) -> Any:
-        """What rank 0 gives, on every rank."""
+        """The value of rank 0, on every rank."""
         if self.world == 1:
             return value
         told = [value]
@@ -82,11 +81,11 @@ class Ranks:
         return told[0]
 
     def wait(self) -> None:
-        """Until all ranks are here."""
+        """Wait until all ranks have called this."""
         self.gather([0.0])
 
     def first_does(self, work: Callable[[], T]) -> T | None:
-        """What work() gives on rank 0; None on the others, which wait for it. Its BadInputError is that of all."""
+        """Do work() on rank 0; its result there, None on the others, which wait. All ranks raise its BadInputError."""
         result, complaint = None, None
         if self.first:
             try:
@@ -105,16 +104,17 @@ ALONE = Ranks()
 def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
     """Join the ranks that the environment names (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), inside.
 
-    An exception other than KeyboardInterrupt, which they all have together, ends the process of a rank.
+    An exception ends the process of its rank, except KeyboardInterrupt, which all ranks raise at the same step.
 
-    (The network goes before the group that averages its gradients: being the last to hold it, its destructor would join
-    gloo's threads while it has the interpreter's lock, which they may want in order to end.)
+    (At KeyboardInterrupt the network is freed before the process group that averages its gradients. If the network were
+    the last to hold the group, its destructor would join gloo's threads while it holds the interpreter's lock, for
+    which these threads may be waiting.)
 
     Args:
-        device: what was asked for; of several GPUs, a rank takes the one of its number on its node.
+        device: the requested one; with several GPUs, a rank takes the one of its number on its node.
 
     Raises:
-        BadInputError: they do not find each other.
+        BadInputError: the ranks cannot connect.
     """
     world = _world_size()
     if world == 1:
@@ -149,9 +149,9 @@ def _world_size() -> int:
 
 
 def _leave(error: BaseException) -> NoReturn:
-    """End this process at once, so that whoever started the ranks ends the others, which may be waiting for this one.
+    """End this process at once; its launcher then ends the other ranks, which may be waiting for this one.
 
-    Nothing is taken down: that would wait for them, too.
+    The process group is not destroyed: that would wait for the other ranks.
     """
     line = complaint(error)
     if line is None:

@@ -1,31 +1,30 @@
-"""Training of one network against the clock, by one process or several ranks that act as one.
+"""Trainer of one network for a budget of seconds or steps, in one process or in several ranks.
 
 On the clock: data, forward, backward, optimizer, EMA. Off it: start-up, warm-up, checkpoints.
 """
 
 import math
 import time
-from typing import Any
 
 import torch
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from bench.data.batches import Source
 from bench.spec.cells import TrainingRun
 from bench.store.records import Store
-from bench.system.environment import describe, hardware_name
+from bench.system.devices import hardware_name
 from bench.system.errors import BadInputError
 from bench.system.execution import EAGER, Execution
 from bench.system.files import write_json
+from bench.system.provenance import describe
 from bench.system.signals import NONE, Interrupts
-from bench.training import checkpoint
+from bench.training import checkpoints
 from bench.training.clock import TrainingClock
-from bench.training.gradients import Gradients
 from bench.training.log import MetricsLog
 from bench.training.ranks import ALONE, Ranks
+from bench.training.step import TrainingStep
 from models.diffusion.randomness import key
-from models.zoo import build
+from models.families import build
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -34,12 +33,12 @@ class Trainer:
     """One run: network, optimizer, EMA, clock. Goes on from the run's checkpoint if there is one.
 
     Args:
-        run: what to train.
-        store: where checkpoint, metrics log and summary go.
+        run: the run to train.
+        store: receives checkpoint, metrics log and summary.
         device: where to train.
         data: its dataset, encoded.
         execution: how the network is run.
-        ranks: the processes that share each batch. Rank 0 has the average and the clock that counts, and writes.
+        ranks: the processes that share each batch. Rank 0 has the averaged weights and the clock, and writes files.
     """
 
     def __init__(
@@ -56,18 +55,9 @@ class Trainer:
             torch.manual_seed(key(run.seed, "initialization", *map(ord, run.model)))
             self.model = build(run.config)
         self.model.to(device).train()
-        self._gradients = Gradients(run, self.model, device, data, execution, ranks)
-        self._scaler = self._gradients.scaler
-        recipe = run.recipe
-        self._parameters = list(self.model.parameters())
-        self._optimizer = torch.optim.AdamW(
-            self._parameters,
-            lr=recipe.learning_rate,
-            betas=recipe.betas,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-        self._ema = [p.detach().clone() for p in self._parameters] if ranks.first else []
+        self._training_step = TrainingStep(self.model, run.recipe, device, data, run.seed, execution, ranks)
+        self._parameters, self._ema = self._training_step.parameters, self._training_step.ema
+        self._optimizer, self._scaler = self._training_step.optimizer, self._training_step.scaler
         self.clock = TrainingClock(device)
         self.elapsed_s = 0.0  # by the clock of rank 0, as of the last step
         self.step, self.status, self.request = 0, "training", NONE
@@ -75,11 +65,7 @@ class Trainer:
         self._log = MetricsLog(store.metrics_log_path(run))
         hardware = hardware_name(device) if ranks.world == 1 else f"{ranks.world} x {hardware_name(device)}"
         self._hardware, self._execution = execution.on(hardware), execution
-        found = ranks.first_does(self._found)
-        if ranks.tell(found is not None):
-            self._restore(None if found is None else found[0])
-            if self.finished and found is not None:
-                self._summarize(found[1])
+        self._resume()
 
     @property
     def finished(self) -> bool:
@@ -87,7 +73,7 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """How much of the budget is spent, in its unit (seconds or steps)."""
+        """The spent part of the budget, in its unit (seconds or steps)."""
         return self.elapsed_s if self.run.steps is None else self.step
 
     @property
@@ -95,9 +81,9 @@ class Trainer:
         return self.run.recipe.seconds if self.run.steps is None else self.run.steps
 
     def train_slice(self, seconds: float, bar: tqdm, interrupts: Interrupts) -> None:
-        """Train until slice or budget end (at the first step that crosses it), the run diverges or is interrupted.
+        """Train until the slice or the budget is spent, or the run diverges or is interrupted.
 
-        All ranks end at the same step. `request` is what any of them was asked for.
+        All ranks end at the same step, and `request` is then the request that any of them received.
         """
         start = self.elapsed_s
         with self.clock.running():
@@ -114,20 +100,19 @@ class Trainer:
 
     def _write(self) -> None:
         started = time.perf_counter()
-        count = next((int(state.get("step", 0)) for state in self._optimizer.state.values()), 0)
+        optimizer_steps = next((int(state.get("step", 0)) for state in self._optimizer.state.values()), 0)
         names = [name for name, _ in self.model.named_parameters()]
         buffers = dict(self.model.named_buffers())
         kept = {name: buffers[name] for name in self.model.state_dict() if name in buffers}
-        state = {f"model.{name}": p.detach() for name, p in zip(names, self._parameters, strict=True)}
+        state = {}
         for name, p in zip(names, self._parameters, strict=True):
-            for moment in _MOMENTS:
-                if moment in self._optimizer.state[p]:
-                    state[f"{moment}.{name}"] = self._optimizer.state[p][moment]
+            state[f"model.{name}"], moments = p.detach(), self._optimizer.state[p]
+            state |= {f"{moment}.{name}": moments[moment] for moment in _MOMENTS if moment in moments}
         self._log.flush()
-        digest = checkpoint.save(
+        digest = checkpoints.save(
             self._store.checkpoint_folder(self.run),
             self.run,
-            checkpoint.Checkpoint(
+            checkpoints.Checkpoint(
                 ema=dict(zip(names, self._ema, strict=True)) | kept,
                 state=state,
                 step=self.step,
@@ -136,7 +121,7 @@ class Trainer:
                 hardware=self._hardware,
                 extra={
                     **self._data.identity,
-                    "optimizer_steps": count,
+                    "optimizer_steps": optimizer_steps,
                     "scaler": self._scaler.state_dict(),
                     "log": self._log.open_window,
                     "off_clock_s": self._off_clock_s,
@@ -148,28 +133,24 @@ class Trainer:
             self._summarize(digest)
 
     def warm_up(self) -> None:
-        """A step whose gradients are dropped, off the clock (`Gradients.warm_up`)."""
+        """Run a step whose gradients are dropped, off the clock (`TrainingStep.warm_up`)."""
         started = time.perf_counter()
-        moments = 0 if self._optimizer.state else sum(len(_MOMENTS) * p.nbytes for p in self._parameters)
-        self._gradients.warm_up(reserve_bytes=moments)  # which the first step of the optimizer will take
+        self._training_step.warm_up()
         self._off_clock_s["warm_up"] += time.perf_counter() - started
 
     def _train_step(self) -> None:
-        losses = self._gradients.compute(self.step)
-        self._scaler.unscale_(self._optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.run.recipe.clip_norm)
+        try:
+            losses = self._training_step.gradients(self.step)
+        except torch.OutOfMemoryError as error:  # although it sufficed in `warm_up`
+            raise self._training_step.too_large() from error
+        norm = self._training_step.clip()
         rows = self.ranks.gather(torch.cat((losses, norm.reshape(1))).tolist())
         values = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
         # The scaler skips a step whose fp16 gradients overflow; anything else that is not finite ends the run.
         if not math.isfinite(values[0]) or not (math.isfinite(values[3]) or self._scaler.is_enabled()):
             self.status = "diverged"
             return
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._optimizer.zero_grad()
-        if self.ranks.first:
-            decay = min(self.run.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-            get_ema_multi_avg_fn(decay)(self._ema, self._parameters, self.step)
+        self._training_step.update(self.step)
         self.step += 1
         self.elapsed_s = self.clock.read()
         self._log.add(self.step, self.elapsed_s, *values)
@@ -191,15 +172,16 @@ class Trainer:
         )
         bar.update(0)
 
-    def _restore(self, saved: checkpoint.Checkpoint | None) -> None:
-        """Go on from a checkpoint, which rank 0 has read."""
+    def _resume(self) -> None:
+        """Go on from the run's checkpoint, which rank 0 reads; nothing if there is none."""
+        found = self.ranks.first_does(self._checked)
+        saved = None if found is None else found[0]
+        values = None if saved is None else (saved.step, saved.status, saved.elapsed_s, saved.extra)
+        if (values := self.ranks.tell(values)) is None:
+            return
         if saved is not None:
             self._fill(saved)
-        values: dict[str, Any] = (
-            {} if saved is None else {name: getattr(saved, name) for name in ("step", "status", "elapsed_s", "extra")}
-        )
-        values = self.ranks.tell(values)
-        extra = values["extra"]
+        self.step, self.status, self.elapsed_s, extra = values
         self.ranks.broadcast([p.data for p in self._parameters])
         if count := int(extra["optimizer_steps"]):
             for p in self._parameters:
@@ -210,19 +192,18 @@ class Trainer:
                 self.ranks.broadcast([state[moment] for moment in _MOMENTS])
         if extra["scaler"]:  # empty where a run was trained without one
             self._scaler.load_state_dict(extra["scaler"])
-        self.step, self.status, self.elapsed_s = values["step"], values["status"], values["elapsed_s"]
         self.clock = TrainingClock(self.device, self.elapsed_s)
         if self.ranks.first:
             self._log.resume(self.step, extra["log"])
         self._off_clock_s = dict(extra["off_clock_s"])
+        if self.finished and found is not None:
+            self._summarize(found[1])
 
-    def _found(self) -> tuple[checkpoint.Checkpoint, str] | None:
-        """The run's checkpoint, and the digest of its average. BadInputError if it is none to go on from here."""
-        if (found := checkpoint.load(self._store.checkpoint_folder(self.run), self.run)) is not None:
-            self._check(found[0])
-        return found
-
-    def _check(self, saved: checkpoint.Checkpoint) -> None:
+    def _checked(self) -> tuple[checkpoints.Checkpoint, str] | None:
+        """The run's checkpoint and its EMA's digest. BadInputError if it is of other hardware or data."""
+        if (found := checkpoints.load(self._store.checkpoint_folder(self.run), self.run)) is None:
+            return None
+        saved = found[0]
         if saved.hardware != self._hardware and saved.status == "training":
             raise BadInputError(
                 f"{self.run.name} was trained for {saved.elapsed_s:.0f} s on {saved.hardware}, not {self._hardware}: "
@@ -234,8 +215,9 @@ class Trainer:
                     f"{self.run.name} was trained on other data: {name} {known[:12]}, now {digest[:12]}; go on with "
                     "those, or choose another --results"
                 )
+        return found
 
-    def _fill(self, saved: checkpoint.Checkpoint) -> None:
+    def _fill(self, saved: checkpoints.Checkpoint) -> None:
         with torch.no_grad():
             for (name, p), average in zip(self.model.named_parameters(), self._ema, strict=True):
                 p.copy_(saved.state[f"model.{name}"])
@@ -245,7 +227,7 @@ class Trainer:
                         self._optimizer.state[p][moment] = saved.state[f"{moment}.{name}"].to(p.device)
 
     def _summarize(self, digest: str) -> None:
-        """Write the run's summary, unless the one that is there is of these weights."""
+        """Write the run's summary, unless there is one of these weights."""
         known = self._store.read_training(self.run)
         if known is not None and known["digest"] == digest and known["status"] == self.status:
             return
@@ -261,7 +243,7 @@ class Trainer:
             "environment": describe(self.device),
             "execution": str(self._execution),
             "ranks": self.ranks.world,
-            "micro_batch": self._gradients.micro_batch,
+            "micro_batch": self._training_step.micro_batch,
             **self._data.identity,
         }
         write_json(self._store.training_path(self.run), summary)

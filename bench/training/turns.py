@@ -1,4 +1,4 @@
-"""Runs of one suite, trained each for its own budget: in turns on one machine, or one after the other."""
+"""Training of a suite's runs, each for its own budget: in alternating slices or one after the other."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -7,13 +7,13 @@ import torch
 from tqdm import tqdm
 
 from bench.data.sources import training_source
-from bench.spec.assets import Assets
+from bench.spec.arguments import Places
 from bench.spec.cells import TrainingRun
 from bench.store.records import Store
 from bench.system.execution import EAGER, Execution
 from bench.system.progress import interval_s
 from bench.system.signals import NONE, OUT_OF_TIME, Interrupts, OutOfTimeError
-from bench.training import checkpoint
+from bench.training import checkpoints
 from bench.training.ranks import ALONE, Ranks
 from bench.training.trainer import Trainer
 
@@ -23,7 +23,7 @@ def train_together(
     store: Store,
     device: torch.device,
     execution: Execution = EAGER,
-    assets: Assets | None = None,
+    places: Places = Places(),
     ranks: Ranks = ALONE,
     interrupts: Interrupts | None = None,
     alternate: bool = True,
@@ -33,17 +33,17 @@ def train_together(
     Goes on from checkpoints; writes one after every slice, and when interrupted, after the step under way.
 
     Args:
-        runs: what to train.
-        store: where their checkpoints go.
+        runs: the runs to train.
+        store: receives their checkpoints.
         device: where to train.
         execution: how networks are run.
-        assets: where latents are, for suites that train on them.
+        places: where datasets and latents are.
         ranks: processes that train together; all call this alike.
-        interrupts: requests to stop that may have come already.
-        alternate: False trains one after the other, which needs the memory of one.
+        interrupts: requests to stop; one may have come before the call.
+        alternate: False trains one run after the other, with the memory of one.
 
     Raises:
-        BadInputError: a checkpoint is unusable, of other hardware or data, or being trained by another process.
+        BadInputError: a checkpoint is unusable or of other hardware or data, or another process trains the run.
         OutOfTimeError: SIGUSR2 came; everything is saved.
         KeyboardInterrupt: SIGINT or SIGTERM came; everything is saved.
     """
@@ -52,8 +52,8 @@ def train_together(
     interrupts = interrupts or Interrupts()
     folders = [store.checkpoint_folder(run) for run in runs]
     with ExitStack() as stack:
-        ranks.first_does(lambda: [stack.enter_context(checkpoint.exclusive(folder)) for folder in folders])
-        source = stack.enter_context(training_source(runs[0], assets or Assets(), ranks))
+        ranks.first_does(lambda: [stack.enter_context(checkpoints.exclusive(folder)) for folder in folders])
+        source = stack.enter_context(training_source(runs[0], places, ranks.first_does))
         for group in [runs] if alternate else [[run] for run in runs]:
             trainers = [Trainer(run, store, device, source, execution, ranks) for run in group]
             _take_turns([trainer for trainer in trainers if not trainer.finished], interrupts)

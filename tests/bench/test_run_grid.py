@@ -10,34 +10,39 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.run_grid import main
-from bench.spec.grids import get_cells
-from bench.spec.selection import Selection
+from bench.spec.selection import Selection, training_run
 from bench.spec.suites import get_suite
 from bench.store.records import Store
+from bench.system.command_line import run
 from bench.training.turns import train_together
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = [
-    "--budget",
-    "140",
-    "--samples",
-    "40",
-    "--train-steps",
-    "45",
-    "--device",
-    "cpu",
-    "--workers",
-    "2",
-    "--seeds",
-    "0",
-]
+    "--budget", "140", "--samples", "40", "--train-steps", "45", "--device", "cpu", "--workers", "2", "--seeds", "0",
+]  # fmt: skip
 
 
 def run_grid(*arguments, check=True):
     command = [sys.executable, "bench/run_grid.py", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=check)
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs bench/run_grid.py in this process; it must end with status 2 and one line, which is returned."""
+
+    def refused(*arguments):
+        assert run(main, [*map(str, arguments)]) == 2
+        printed, complaint = capsys.readouterr()
+        assert printed == ""
+        (line,) = complaint.splitlines()
+        assert line.startswith("error: ")
+        return line
+
+    return refused
 
 
 def kill_when(ready, *arguments):
@@ -110,43 +115,57 @@ def test_killed_in_training_and_in_the_grid_it_ends_with_the_same_bits(tmp_path)
         (["--only", "xyz"], "--only xyz: no cell of grid smoothing"),
         (["--models", "unet"], "unknown model 'unet'"),
         (["--account", "joules"], "--account joules: choose one of blocks, macs, seconds"),
-        (["--account", "macs", "--budget", "27", "--models", "fpdm"], "--budget 27: MACs and seconds go by what DiT"),
+        (
+            ["--account", "macs", "--budget", "27", "--models", "fpdm"],
+            "--budget 27: must be 28 or more",
+        ),
         (
             ["--account", "seconds", "--list"],
             "not calibrated in these results; run python bench/run_grid.py --grid thr",
         ),
     ],
 )
-def test_bad_input_is_one_line_and_status_2_and_leaves_nothing(arguments, complaint, tmp_path):
+def test_bad_input_is_one_line_and_status_2_and_leaves_nothing(arguments, complaint, tmp_path, refused):
     results = tmp_path / "results"
-    result = run_grid(*arguments, "--results", results, check=False)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert complaint in lines[0]
+    assert complaint in refused(*arguments, "--results", results)
     assert not results.exists()
 
 
-def test_an_unwritable_results_folder_is_found_out_first(tmp_path):
-    (tmp_path / "file").write_text("not a folder")
-    result = run_grid("--results", tmp_path / "file" / "results", check=False)
+def test_bad_input_is_one_line_of_a_process_too(tmp_path):
+    """Without a warning or a traceback of what the process loads."""
+    results = tmp_path / "results"
+    result = run_grid("--device", "abacus", "--results", results, check=False)
     assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert "cannot write there" in result.stderr
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: --device abacus")
+    assert not results.exists()
+
+
+def test_an_unwritable_results_folder_is_found_out_first(tmp_path, refused):
+    (tmp_path / "file").write_text("not a folder")
+    assert "cannot write there" in refused("--results", tmp_path / "file" / "results")
     assert sorted(os.listdir(tmp_path)) == ["file"]
 
 
-@pytest.fixture
-def with_checkpoints(tmp_path, cpu):
-    """A results folder with trained twins and no records; and the cells' runs."""
-    store = Store(tmp_path / "results", "digits")
-    suite = get_suite("digits")
-    grid = get_cells("smoothing", suite, Selection(budgets=(140,), samples=40, train_steps=1, seeds=(0,)))
-    runs = list(dict.fromkeys(cell.run for cell in grid))
-    train_together(runs, store, cpu)
+ONE_STEP = ["--budget", "140", "--samples", "40", "--train-steps", "1", "--seeds", "0"]
+
+
+@pytest.fixture(scope="module")
+def twins_of_one_step(tmp_path_factory):
+    """A results folder with trained twins and no records; and their runs."""
+    store, suite = Store(tmp_path_factory.mktemp("results"), "digits"), get_suite("digits")
+    runs = [training_run(suite, contender, Selection(train_steps=1)) for contender in suite.contenders]
+    train_together(runs, store, torch.device("cpu"))
     return store, runs
+
+
+@pytest.fixture
+def with_checkpoints(twins_of_one_step, tmp_path):
+    """The same in a folder of the test's own."""
+    store, runs = twins_of_one_step
+    shutil.copytree(store.root, tmp_path / "results" / "digits")
+    return Store(tmp_path / "results", "digits"), runs
 
 
 def listing(folder):
@@ -154,7 +173,7 @@ def listing(folder):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other width"])
-def test_a_damaged_checkpoint_is_one_line_and_status_2(damage, with_checkpoints, tmp_path):
+def test_a_damaged_checkpoint_is_one_line_and_status_2(damage, with_checkpoints, tmp_path, refused):
     store, runs = with_checkpoints
     folder = store.checkpoint_folder(runs[0])
     if damage == "truncated":
@@ -168,45 +187,17 @@ def test_a_damaged_checkpoint_is_one_line_and_status_2(damage, with_checkpoints,
         path.write_text(json.dumps(meta))
         complaint = "its config.hidden_size is 128, expected 64"
     before = listing(tmp_path)
-    flags = [
-        "--budget",
-        "140",
-        "--samples",
-        "40",
-        "--train-steps",
-        "1",
-        "--seeds",
-        "0",
-        "--results",
-        tmp_path / "results",
-    ]
-    result = run_grid(*flags, check=False)
-    assert result.returncode == 2
-    assert complaint in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    assert complaint in refused(*ONE_STEP, "--results", tmp_path / "results")
     assert listing(tmp_path) == before
 
 
-def test_kept_records_are_not_made_old_by_training_their_lost_weights_again(with_checkpoints, tmp_path):
+def test_kept_records_are_not_made_old_by_training_their_lost_weights_again(with_checkpoints, tmp_path, refused):
     store, runs = with_checkpoints
     shutil.rmtree(store.root / "checkpoints")
-    flags = [
-        "--budget",
-        "140",
-        "--samples",
-        "40",
-        "--train-steps",
-        "1",
-        "--seeds",
-        "0",
-        "--results",
-        tmp_path / "results",
-    ]
     before = listing(tmp_path)
-    result = run_grid(*flags, check=False)
-    assert result.returncode == 2
-    assert f"{runs[0].name}: its records are in" in result.stderr
-    assert "--retrain" in result.stderr
+    line = refused(*ONE_STEP, "--results", tmp_path / "results")
+    assert f"{runs[0].name}: its records are in" in line
+    assert "--retrain" in line
     assert listing(tmp_path) == before
 
 
@@ -218,7 +209,7 @@ def test_the_plan_says_what_is_missing_and_how_long_it_takes_and_writes_nothing(
     assert sum(line.startswith("evaluate  ") for line in lines) == 679
     assert "16 runs to train, 27 min; 679 of 679 cells to evaluate, about " in lines[-2]
     assert "(assumed of a core)" in lines[-2]
-    assert lines[-1] == "seconds are not calibrated: the cells that follow from them come on top"
+    assert lines[-1] == "seconds are not calibrated: cells whose steps depend on them come on top"
     assert not (tmp_path / "results").exists()
 
 

@@ -1,4 +1,4 @@
-"""Two saved benchmark runs as ratios; the suite itself, at a size that takes a moment."""
+"""Comparing two saved benchmark runs; the benchmark suite itself, at a size that takes a moment."""
 
 import json
 import os
@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.benchmarks.__main__ import main as bench
-from bench.benchmarks.cases import SIZES, cases, twins_of
-from bench.benchmarks.compare import main, saved_runs
+from bench.benchmarks.__main__ import saved_runs
+from bench.benchmarks.cases import SIZES, cases, networks_of
+from bench.benchmarks.compare import find_last, read
 from bench.system.errors import BadInputError
 
 ROOT = Path(__file__).parents[3]
@@ -19,17 +20,21 @@ ENVIRONMENT = {"device": "cpu", "hardware": "A, 2 cores", "threads": 2, "malloc"
 
 @pytest.fixture
 def save(tmp_path):
-    """Writes a run of medians in seconds by (part, mode), as pytest-benchmark would: save(1, {...}, threads=4)."""
+    """Writes a run of medians in seconds by benchmark, as pytest-benchmark would: save(1, {...}, threads=4)."""
 
     def write(number, medians, **environment):
         folder = tmp_path / "benchmarks" / "Linux"
         folder.mkdir(parents=True, exist_ok=True)
+        names = ("min", "max", "mean", "median", "stddev", "ld15iqr", "hd15iqr", "q1", "q3")
+        stats = {"iqr": 0.01, "ops": 1.0, "total": 1.0, "rounds": 10, "iterations": 1, "outliers": "0;0"}
         benchmarks = [
             {
-                "params": {"twins": "digits fp32, batch 125", "part": part, "mode": mode, "cell": "0"},
-                "stats": {"median": s, "iqr": s / 10},
+                "group": "digits fp32, batch 125: one pass",
+                "name": f"test_speed[{name}]",
+                "fullname": f"bench/benchmarks/test_speed.py::test_speed[{name}]",
+                "stats": stats | dict.fromkeys(names, median),
             }
-            for (part, mode), s in medians.items()
+            for name, median in medians.items()
         ]
         machine, ended = ENVIRONMENT | environment, f"2026-01-0{number}T00:00:00+00:00"
         path = folder / f"{number:04}_x.json"
@@ -39,118 +44,101 @@ def save(tmp_path):
     return write
 
 
-def compare(tmp_path, *arguments):
-    return main([*map(str, arguments), "--results", str(tmp_path)])
+def compare(*files):
+    return bench(["--compare", *map(str, files)])
 
 
 def rows(text):
-    """Cells of the table by the first of each row."""
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    return {line[0]: line[1:] for line in lines}
+    """Numbers of the table by the name of each row."""
+    lines = [line.split() for line in text.splitlines() if line.startswith("speed[")]
+    return {line[0].removeprefix("speed[").removesuffix("]"): line[1:] for line in lines}
 
 
-OLD = {("block", "eager"): 0.1, ("block", "compiled"): 0.08, ("iteration", "eager"): 0.2, ("product", "eager"): 0.01}
-NEW = {("block", "eager"): 0.11, ("block", "compiled"): 0.04, ("iteration", "eager"): 0.3, ("product", "eager"): 0.02}
+OLD = {"block-eager": 0.1, "block-compiled": 0.08, "iteration-eager": 0.2}
+NEW = {"block-eager": 0.11, "block-compiled": 0.04, "iteration-eager": 0.3}
 
 
-def test_ratios_are_new_medians_over_old_ones(tmp_path, save, capsys):
-    assert compare(tmp_path, save(1, OLD), save(2, NEW)) == 0
-    out = capsys.readouterr().out
-    assert rows(out)["digits fp32, batch 125"] == ["eager, ms", "new/old", "compiled, ms", "new/old"]
-    assert rows(out)["block"] == ["110 ± 5%", "1.10", "40 ± 5%", "0.50"]
-    assert rows(out)["iteration"][:2] == ["300 ± 5%", "1.50"]
-    assert "median ratio 1.10 of 3." in out  # the product, 2.00, is the machine's
-    assert "which only the machine and `models/networks/linear.py` change: 2.00" in out
-    worst = next(line for line in out.splitlines() if line.startswith("Worst"))
-    assert [entry.split()[-1].rstrip(".") for entry in worst.split("; ")] == ["1.50", "1.10", "0.50"]
+def test_the_table_has_both_medians_and_the_change_from_the_old_one(save, capfd):
+    assert compare(save(1, OLD | {"only-old": 1.0}), save(2, NEW | {"only-new": 1.0})) == 0
+    out = capfd.readouterr().out
+    assert rows(out).keys() == NEW.keys()
+    assert rows(out)["block-eager"][:3] == ["100.0000", "110.0000", "+10.0%"]
+    assert rows(out)["block-compiled"][:3] == ["80.0000", "40.0000", "-50.0%"]
+    assert "prev: 0001_x.json" in out
+    assert "this: 0002_x.json" in out
+    assert "ERROR" not in out
 
 
-def test_the_last_run_is_compared_with_the_one_before_it_on_the_same_hardware(tmp_path, save, capsys):
-    save(1, {("block", "eager"): 0.4})
-    save(2, {("block", "eager"): 0.2})
-    save(3, {("block", "eager"): 0.1}, hardware="B")
-    save(4, {("block", "eager"): 0.1}, threads=1)
-    save(5, {("block", "eager"): 0.1})
-    assert compare(tmp_path) == 0
-    out = capsys.readouterr().out
-    assert "Run 0005 (commit 0123456789) over run 0002" in out
-    assert rows(out)["block"][1] == "0.50"
+def test_the_last_run_on_the_same_hardware_is_found(save):
+    runs = [
+        save(1, {"block-eager": 0.4}),
+        save(2, {"block-eager": 0.2}),
+        save(3, {"block-eager": 0.1}, hardware="B"),
+        save(4, {"block-eager": 0.1}, threads=1),
+    ]
+    assert find_last(runs, save(5, {"block-eager": 0.1})) == runs[1]
 
 
-def test_a_run_of_one_benchmark_does_not_hide_the_one_before_it(tmp_path, save, capsys):
-    save(1, OLD)
-    save(2, {("block", "eager"): 1.0})
-    save(3, NEW | {("stack", "eager"): 1.0})
-    assert compare(tmp_path) == 0
-    out = capsys.readouterr().out
-    assert "over run 0001" in out
-    assert "Only in run 0003 (commit 0123456789): 1 benchmarks." in out
-    assert rows(out)["stack"][1] == ""
+def test_a_run_of_one_benchmark_does_not_hide_the_one_before_it(save):
+    runs = [save(1, OLD), save(2, {"block-eager": 1.0})]
+    assert find_last(runs, save(3, NEW | {"stack-eager": 1.0})) == runs[0]
 
 
-def test_a_first_run_has_nothing_to_be_compared_with(tmp_path, save, capsys):
-    save(1, OLD, hardware="B")
-    save(2, OLD)
-    assert compare(tmp_path) == 0
-    assert "nothing to compare run 0002" in capsys.readouterr().out
+def test_a_first_run_has_nothing_to_be_compared_with(save):
+    new = save(3, OLD)
+    assert find_last([], new) is None
+    assert find_last([save(1, OLD, hardware="B"), save(2, {"stack-eager": 1.0})], new) is None
 
 
 @pytest.mark.parametrize("different", [{"hardware": "B"}, {"device": "cuda"}, {"threads": 1}, {"malloc": "tuned"}])
-def test_runs_of_different_hardware_are_refused_unless_told(tmp_path, save, different, capsys):
-    old, new = save(1, OLD), save(2, NEW, **different)
-    with pytest.raises(BadInputError, match=rf"different {next(iter(different))} .*--any-hardware"):
-        compare(tmp_path, old, new)
-    assert compare(tmp_path, old, new, "--any-hardware") == 0
-    assert rows(capsys.readouterr().out)["block"][1] == "1.10"
+def test_runs_of_different_hardware_are_refused(save, different):
+    with pytest.raises(BadInputError, match=rf"have different {next(iter(different))} .*: compare runs of the same"):
+        compare(save(1, OLD), save(2, NEW, **different))
 
 
 def test_bad_input_is_one_line(tmp_path, save):
-    good, other = save(1, OLD), save(2, {("stack", "eager"): 1.0})
+    good, other = save(1, OLD), save(2, {"stack-eager": 1.0})
     broken = tmp_path / "broken.json"
-    for text in ("{", "[]", '{"benchmarks": []}', good.read_text().replace("0.1,", "0,")):
+    for text in ("{", "[]", '{"benchmarks": []}', good.read_text().replace("fullname", "name")):
         broken.write_text(text)
-        with pytest.raises(BadInputError, match=r"broken.json: not a run of `make bench`"):
-            compare(tmp_path, good, broken)
-    with pytest.raises(BadInputError, match=r"missing.json: no such file"):
-        compare(tmp_path, good, tmp_path / "missing.json")
-    with pytest.raises(BadInputError, match="1 runs given"):
-        compare(tmp_path, good)
+        with pytest.raises(BadInputError, match=r"broken.json: not a saved run of `make bench`"):
+            compare(good, broken)
+    with pytest.raises(BadInputError, match=r"missing.json: .*No such file"):
+        compare(good, tmp_path / "missing.json")
+    with pytest.raises(BadInputError, match="--compare"):
+        compare(good)
     with pytest.raises(BadInputError, match="no benchmark in common"):
-        compare(tmp_path, good, other)
-    with pytest.raises(BadInputError, match="no saved runs"):
-        compare(tmp_path / "empty")
+        compare(good, other)
     with pytest.raises(BadInputError, match="--sizes huge: unknown"):
         bench(["--sizes", "huge", "--results", str(tmp_path)])
 
 
-def test_the_command_line_refuses_with_status_2(tmp_path, save):
-    command = [sys.executable, "bench/benchmarks/compare.py", save(1, OLD), save(2, OLD, hardware="B")]
+def test_the_command_line_refuses_with_status_2(save):
+    command = [sys.executable, "-m", "bench.benchmarks", "--compare", save(1, OLD), save(2, OLD, hardware="B")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
 
 
 def test_every_pair_of_twins_is_timed_once_in_each_way():
     for size in SIZES:
-        for cell in twins_of(size, "cpu", ("fp32", "bf16")):
+        for cell in networks_of(size, "cpu", ("fp32", "bf16")):
             names = [(case.part, case.mode) for case in cases(cell)]
             assert len(names) == len(set(names))
             for budget in cell.budgets:
                 for part in (f"dit {budget}", f"fpdm {budget} k=5"):
                     assert {(part, "eager"), (part, "compiled")} <= set(names)
-    assert {case.mode for case in cases(twins_of("digits", "cpu", ("fp32",), compiled=False)[0])} == {"eager"}
-    assert twins_of("xl_2", "cpu", ("fp32",))[0].budgets == (140,)
-    assert twins_of("xl_2", "cuda", ("fp32",))[0].batch_size == 64
+    assert {case.mode for case in cases(networks_of("digits", "cpu", ("fp32",), compiled=False)[0])} == {"eager"}
+    assert networks_of("xl_2", "cpu", ("fp32",))[0].budgets == (140,)
+    assert networks_of("xl_2", "cuda", ("fp32",))[0].batch_size == 64
 
 
-def test_the_suite_compares_what_it_saved_with_the_last_run(tmp_path, save, capsys, monkeypatch):
+def test_the_suite_compares_what_it_saved_with_the_last_run(tmp_path, save, capfd, monkeypatch):
     monkeypatch.setattr("bench.benchmarks.__main__._time", lambda arguments: save(1, OLD) and 0)
     assert bench(["--device", "cpu", "--results", str(tmp_path)]) == 0
-    out = capsys.readouterr().out
-    assert "nothing to compare run 0001" in out
-    assert rows(out)["block"] == ["100 ± 5%", "80 ± 5%"]
+    assert "nothing to compare 0001_x.json with" in capfd.readouterr().out
     monkeypatch.setattr("bench.benchmarks.__main__._time", lambda arguments: save(2, NEW) and 0)
     assert bench(["--device", "cpu", "--results", str(tmp_path)]) == 0
-    assert "Run 0002 (commit 0123456789) over run 0001" in capsys.readouterr().out
+    assert rows(capfd.readouterr().out)["block-eager"][2] == "+10.0%"
 
 
 @pytest.mark.slow
@@ -160,15 +148,13 @@ def test_the_suite_runs_and_saves(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
-    (saved,) = saved_runs(tmp_path)
+    (path,) = saved_runs(tmp_path)
+    saved = json.loads(path.read_text())
     expected = {"block", "bare block", "plain iteration", "plain stack", "plain fpdm training step"}
     expected |= {"dit 28", "fpdm 28 k=5"}
-    assert (
-        {timing.part for timing in saved.timings.values()}
-        == expected
-        == rows(result.stdout).keys() - {"tiny fp32, batch 4"}
-    )
-    assert saved.environment["hardware"]
-    assert saved.environment["threads"] == 1
-    assert "node" not in saved.environment
-    assert saved.path.stat().st_size / len(expected) < 2000  # bytes: summaries, no raw data
+    assert {benchmark["params"]["part"] for benchmark in saved["benchmarks"]} == expected
+    assert all(f"speed[tiny-fp32-{part}-eager]" in result.stdout for part in expected)
+    assert saved["machine_info"]["hardware"] == read(path)["hardware"]["hardware"]
+    assert saved["machine_info"]["threads"] == 1
+    assert "node" not in saved["machine_info"]
+    assert path.stat().st_size / len(expected) < 2000  # bytes: summaries, no raw data

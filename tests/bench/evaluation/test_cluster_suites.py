@@ -1,30 +1,26 @@
 """The 256-pixel suites without a cluster: what they are, what they take, what they lack."""
 
 import csv
-import errno
-import multiprocessing
-import re
-import time
 from dataclasses import replace
 
 import pytest
 
 from bench.data.latents import Latents
 from bench.data.sources import check_latents
-from bench.evaluation.calibration import resolved
-from bench.evaluation.needs import assumed_gpu_macs_per_s
+from bench.evaluation.cluster_estimate import assumed_gpu_macs_per_s
 from bench.run_grid import main
-from bench.spec.grids import get_cells
+from bench.spec.grids.catalogue import get_cells
+from bench.spec.reference import Reference
 from bench.spec.selection import Selection, training_run
 from bench.spec.suites import SUITES, get_suite
+from bench.store.prices import resolved
 from bench.store.records import Store
-from bench.store.references import Reference, read_reference, write_reference
+from bench.store.references import read_reference, write_reference
 from bench.system.command_line import run
 from bench.system.errors import BadInputError
 from bench.system.files import write_json
-from bench.system.locks import hold
 from bench.training.fairness import check_comparable
-from models.cost import forward_macs, parameters
+from models.families import forward_macs, parameters
 
 LATENT = ("imagenet", "celebahq", "ffhq", "church")
 
@@ -32,16 +28,20 @@ LATENT = ("imagenet", "celebahq", "ffhq", "church")
 def test_they_are_the_paper_s():
     for name in LATENT:
         suite = get_suite(name)
-        assert suite.dit.tokens == 256
-        assert (suite.dit.in_channels, suite.dit.input_size) == (4, 32)
-        assert suite.training.batch_size == 512
-        assert suite.training.learning_rate == 1e-4
-        assert (suite.training.n_max, suite.training.m_max) == (12, 12)
-        assert suite.training.seconds == (4 if name == "imagenet" else 1) * 24 * 3600
-        assert suite.training.class_dropout == (0.1 if name == "imagenet" else 0)
+        assert suite.names == ("dit", "fpdm")
+        for contender in suite.contenders:
+            config, recipe = contender.config, contender.recipe
+            assert config.tokens == 256
+            assert (config.in_channels, config.input_size) == (4, 32)
+            assert recipe.batch_size == 512
+            assert recipe.learning_rate == 1e-4
+            assert (recipe.n_max, recipe.m_max) == (12, 12)
+            assert recipe.seconds == (4 if name == "imagenet" else 1) * 24 * 3600
+            assert recipe.class_dropout == (0.1 if name == "imagenet" else 0)
         assert (suite.evaluation.samples, suite.evaluation.extractor) == (50_000, "inception-v3-compat")
     # without classes, the label table has one row, the null label's
-    assert parameters(get_suite("imagenet").dit) - parameters(get_suite("ffhq").dit) == 1000 * 1152
+    with_classes, without = (parameters(get_suite(name).baseline.config) for name in ("imagenet", "ffhq"))
+    assert with_classes - without == 1000 * 1152
 
 
 def test_ablations_are_trained_for_a_day_and_the_twins_of_imagenet_for_four():
@@ -79,7 +79,8 @@ def test_a_v100_is_assumed_to_be_as_fast_as_the_paper_says():
     """400,000 steps of 512 images in four days on eight."""
     images_per_s = 400_000 * 512 / (4 * 24 * 3600 * 8)
     assert images_per_s == pytest.approx(74.07, abs=0.01)
-    assert assumed_gpu_macs_per_s() == pytest.approx(3 * forward_macs(get_suite("imagenet").dit) * images_per_s)
+    macs = forward_macs(get_suite("imagenet").baseline.config)
+    assert assumed_gpu_macs_per_s() == pytest.approx(3 * macs * images_per_s)
 
 
 def test_a_reference_is_part_of_the_identity_of_cells(tmp_path):
@@ -140,7 +141,8 @@ def test_bad_input_is_one_line_and_status_2(flags, complaint, tmp_path, capsys):
 
 
 def test_latents_of_another_shape_are_refused(tmp_path):
-    run_ = training_run(get_suite("ffhq"), "dit", Selection())
+    suite = get_suite("ffhq")
+    run_ = training_run(suite, suite.baseline, Selection())
     latents = Latents.__new__(Latents)
     latents.shape = (4, 16, 16)
     with pytest.raises(
@@ -151,80 +153,16 @@ def test_latents_of_another_shape_are_refused(tmp_path):
 
 def test_sizes_change_both_twins_and_nothing_else():
     small = get_suite("imagenet", "S/4", 64)
-    assert (small.dit.hidden_size, small.dit.patch_size, small.dit.depth) == (384, 4, 12)
-    assert (small.fpdm.hidden_size, small.fpdm.patch_size, small.fpdm.n_pre) == (384, 4, 1)
-    assert small.dit.num_classes == 1000
-    assert small.training.batch_size == 64
+    dit, fpdm = small.baseline, small.subject
+    assert (dit.config.hidden_size, dit.config.patch_size, dit.config.depth) == (384, 4, 12)
+    assert (fpdm.config.hidden_size, fpdm.config.patch_size, fpdm.config.n_pre) == (384, 4, 1)
+    assert dit.config.num_classes == 1000
+    assert dit.recipe.batch_size == fpdm.recipe.batch_size == 64
     assert get_suite("imagenet") == SUITES["imagenet"]
 
 
-def _hold_for(path, seconds):
-    with hold(path) as held:
-        assert held
-        time.sleep(seconds)
-
-
-def test_a_lock_keeps_others_out_while_it_is_held(tmp_path):
-    path = tmp_path / "locks" / "one.lock"
-    with hold(path) as held, hold(path) as other:
-        assert held
-        assert not other
-    path.unlink()
-    context = multiprocessing.get_context("fork")
-    holder = context.Process(target=_hold_for, args=(path, 1.0))
-    holder.start()
-    while not path.exists():
-        time.sleep(0.01)
-    time.sleep(0.1)
-    with hold(path) as held:
-        assert not held
-    with hold(path, wait=True) as held:
-        assert held
-        with hold(path) as other:
-            assert not other
-    holder.join()
-    assert holder.exitcode == 0
-
-
-def test_a_holder_that_is_killed_lets_go(tmp_path):
-    path = tmp_path / "one.lock"
-    holder = multiprocessing.get_context("fork").Process(target=_hold_for, args=(path, 60.0))
-    holder.start()
-    while not path.exists():
-        time.sleep(0.01)
-    time.sleep(0.1)
-    holder.kill()
-    holder.join()
-    with hold(path) as held:
-        assert held
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_folder_without_locks_is_told_in_one_line(tmp_path, monkeypatch, number):
-    def refused(file, operation):
-        raise OSError(number, "no locks")
-
-    monkeypatch.setattr("fcntl.flock", refused)
-    message = f"{tmp_path}: files cannot be locked there .no locks.; mount it with locks, or choose another folder"
-    with pytest.raises(BadInputError, match=message), hold(tmp_path / "one.lock"):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
-def test_every_suite_has_a_script():
-    from pathlib import Path
-
-    folder = Path(__file__).parents[3] / "slurm"
-    for name, suite in SUITES.items():
-        text = (folder / f"train_{name}.sh").read_text()
-        assert re.search(rf"--suite {name} ", text)
-        ranks = int(re.search(r"--ntasks(?:-per-node)?=(\d+)", text)[1])
-        assert ranks == suite.gpus
-        assert text.count("\nsrun ") == 1
-
-
 def test_without_a_reference_nothing_is_trained(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("bench.data.sources.check_training_data", lambda runs, assets: None)
+    monkeypatch.setattr("bench.data.sources.check_training_data", lambda runs, places: None)
     results = tmp_path / "results"
     assert run(main, ["--suite", "ffhq", "--grid", "datasets", "--device", "cpu", "--results", str(results)]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
@@ -235,7 +173,7 @@ def test_without_a_reference_nothing_is_trained(tmp_path, capsys, monkeypatch):
 
 def test_unequal_trainings_are_not_compared(tmp_path):
     suite, store = get_suite("digits"), Store(tmp_path, "digits")
-    dit, fpdm = (training_run(suite, model, Selection()) for model in ("dit", "fpdm"))
+    dit, fpdm = (training_run(suite, one, Selection()) for one in suite.contenders)
 
     def trained(run_, **changes):
         summary = {"digest": "d", "status": "done", "step": 1, "elapsed_s": 100.0, "data": "a" * 64, "ranks": 1}
@@ -254,7 +192,7 @@ def test_unequal_trainings_are_not_compared(tmp_path):
         trained(fpdm, **changes)
         with pytest.raises(BadInputError, match=f"^{fpdm.name} was trained with {what}"):
             check_comparable(store, [dit, fpdm])
-    by_steps = [training_run(suite, model, Selection(train_steps=5)) for model in ("dit", "fpdm")]
+    by_steps = [training_run(suite, one, Selection(train_steps=5)) for one in suite.contenders]
     trained(by_steps[0])
     trained(by_steps[1], ranks=2)
     check_comparable(store, by_steps)

@@ -7,9 +7,9 @@ import pytest
 
 from bench import run_grid
 from bench.data import fashion
-from bench.evaluation.plan import Places, plan
-from bench.spec.datasets import DIGESTS, HELD_OUT
-from bench.spec.grids import get_cells
+from bench.evaluation.plan import Capacity, plan
+from bench.spec.datasets import get_dataset
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import Floor
 from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
@@ -23,12 +23,13 @@ installed = pytest.mark.skipif(
 @pytest.mark.parametrize(("name", "tokens", "samples"), [("fashion", 256, 10_000), ("fashion-cpu", 64, 2000)])
 def test_twins_of_28_blocks_and_of_three(name, tokens, samples):
     suite = get_suite(name)
-    assert (suite.dit.depth, suite.dit.n_pre, suite.fpdm.n_pre, suite.fpdm.n_post) == (28, None, 1, 1)
-    assert suite.dit.tokens == suite.fpdm.tokens == tokens
+    dit, fpdm = suite.baseline.config, suite.subject.config
+    assert (dit.depth, dit.n_pre, fpdm.n_pre, fpdm.n_post) == (28, None, 1, 1)
+    assert dit.tokens == fpdm.tokens == tokens
     assert suite.evaluation.samples == samples
     assert suite.dataset == "fashion"
     protocol = get_cells("smoothing", suite, Selection())[0].protocol
-    assert (protocol.reference_digest, protocol.extractor) == (DIGESTS["fashion"], "fashion-cnn")
+    assert (protocol.reference_digest, protocol.extractor) == (get_dataset("fashion").digest, "fashion-cnn")
 
 
 def test_the_floor_is_measured_beside_quality_as_quality_is():
@@ -39,7 +40,7 @@ def test_the_floor_is_measured_beside_quality_as_quality_is():
         assert len(floors) == expected
     (floor,) = [cell for cell in get_cells("reuse", suite, Selection(samples=500)) if isinstance(cell, Floor)]
     assert floor.protocol == get_cells("reuse", suite, Selection(samples=500))[0].protocol
-    assert floor.images_digest == HELD_OUT["fashion"][0]
+    assert floor.images_digest == get_dataset("fashion").held_out.digest
     assert replace(floor, protocol=replace(floor.protocol, samples=2000)).key != floor.key
     assert floor.row()["key"] == floor.key
     more_than_there_are = get_cells("reuse", suite, Selection(samples=10_001))
@@ -50,7 +51,7 @@ def test_the_floor_is_measured_beside_quality_as_quality_is():
 def test_a_plan_for_a_gpu_reckons_with_one(tmp_path):
     suite = get_suite("fashion")
     cells = get_cells("smoothing", suite, Selection(seeds=(0,)))
-    total = plan(suite, Store(tmp_path, "fashion"), cells, cells, Places(1, gpu=True))[-1]
+    total = plan(suite, Store(tmp_path, "fashion"), cells, cells, Capacity(1, gpu=True))[-1]
     assert "2 runs to train, 20 min" in total
     assert "26,360 GMAC/s each (assumed of a V100)" in total  # 400,000 steps on 512 images in four days on eight
 
@@ -69,7 +70,7 @@ def test_from_nothing_to_table_2(tmp_path, capsys):
     assert {record["cell"]["model"] for record in quality} == {"dit", "fpdm"}
     assert all(record["metrics"]["fid"] > 5 * floor["metrics"]["fid"] for record in quality)
     assert floor["metrics"]["precision"] > 0.5
-    assert {record["inputs"]["reference"] for record in quality} == {DIGESTS["fashion"]}
+    assert {record["inputs"]["reference"] for record in quality} == {get_dataset("fashion").digest}
     assert not list((tmp_path / "fashion-cpu" / "partial").iterdir())
     (table,) = (tmp_path / "fashion-cpu" / "tables").rglob("table2.md")
     assert "fashion-cnn" in table.read_text()

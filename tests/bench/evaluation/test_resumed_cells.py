@@ -12,17 +12,19 @@ from multiprocessing import active_children
 import pytest
 import torch
 
-from bench.evaluation import quality, workers
-from bench.evaluation.cells_bar import CellsBar
+from bench.evaluation import quality_cells, workers
 from bench.evaluation.evaluator import Evaluator
-from bench.evaluation.quality import StoppedError
+from bench.evaluation.kinds import StoppedError
+from bench.evaluation.progress_bar import CellsBar
 from bench.evaluation.workers import evaluate_all
 from bench.profiling.peak_memory import PeakMemory
 from bench.quality.meter import Measurement
-from bench.sampling.generate import Generator
-from bench.spec.grids import get_cells
+from bench.sampling.sampler import CellSampler
+from bench.sampling.setting import Setting
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.selection import Selection
 from bench.store.records import Store
+from bench.system.devices import usable_cores
 from bench.training.turns import train_together
 
 BATCHES = 6  # of 25 images, the last of 5: features are taken by the hundred, so that images wait for the next batch
@@ -48,25 +50,25 @@ def cell(request, grid):
 
 def interrupt_at(monkeypatch, batch):
     """Ctrl-C while batch number `batch` is sampled."""
-    sample = Generator.sample
+    sample = CellSampler.sample
 
     def interrupted(self, cell, indices, solver, purpose="sample"):
         if purpose == "sample" and indices.start == 25 * batch and len(indices) > 1:
             raise KeyboardInterrupt
         return sample(self, cell, indices, solver, purpose)
 
-    monkeypatch.setattr(Generator, "sample", interrupted)
+    monkeypatch.setattr(CellSampler, "sample", interrupted)
 
 
 def samples_drawn(monkeypatch):
     """Collects the indices that are sampled from now on, the one image of the latency aside."""
-    drawn, sample = [], Generator.sample
+    drawn, sample = [], CellSampler.sample
 
     def noted(self, cell, indices, solver, purpose="sample"):
         drawn.extend(indices if purpose == "sample" and len(indices) > 1 else ())
         return sample(self, cell, indices, solver, purpose)
 
-    monkeypatch.setattr(Generator, "sample", noted)
+    monkeypatch.setattr(CellSampler, "sample", noted)
     return drawn
 
 
@@ -75,15 +77,15 @@ def outcome(record):
 
 
 def test_a_cell_interrupted_at_80_percent_samples_one_batch_again_at_most(cell, trained_store, cpu, monkeypatch):
-    whole = outcome(Evaluator(trained_store, cpu).evaluate(cell))
+    whole = outcome(Evaluator(Setting(trained_store, cpu)).evaluate(cell))
     assert whole[0] == "done"
     with monkeypatch.context() as patch:
         interrupt_at(patch, 5)
         with pytest.raises(KeyboardInterrupt):
-            Evaluator(trained_store, cpu).evaluate(cell)
+            Evaluator(Setting(trained_store, cpu)).evaluate(cell)
     assert trained_store.fraction_done(cell) == pytest.approx(5 / BATCHES)
     drawn = samples_drawn(monkeypatch)
-    record = Evaluator(trained_store, cpu).evaluate(cell)
+    record = Evaluator(Setting(trained_store, cpu)).evaluate(cell)
     assert drawn == list(range(125, 130))
     assert outcome(record) == whole
     assert 0 < record.timing["sampling_s"] < record.timing["total_s"]
@@ -94,15 +96,15 @@ def test_a_cell_interrupted_at_80_percent_samples_one_batch_again_at_most(cell, 
 @pytest.mark.parametrize("change", ["code", "threads", "damage", "gap"])
 def test_batches_that_cannot_be_used_are_drawn_again(change, grid, trained_store, cpu, monkeypatch):
     cell = next(c for c in grid if c.allocation == "constant" and c.iterations == 5)
-    whole = outcome(Evaluator(trained_store, cpu).evaluate(cell))
+    whole = outcome(Evaluator(Setting(trained_store, cpu)).evaluate(cell))
     with monkeypatch.context() as patch:
         interrupt_at(patch, 4)
         with pytest.raises(KeyboardInterrupt):
-            Evaluator(trained_store, cpu).evaluate(cell)
+            Evaluator(Setting(trained_store, cpu)).evaluate(cell)
     second = trained_store.partial_folder(cell) / "batch-00001.safetensors"
     threads = torch.get_num_threads()
     if change == "code":
-        monkeypatch.setattr(quality, "code_digest", lambda: "another")
+        monkeypatch.setattr(quality_cells, "code_digest", lambda: "another")
     elif change == "threads":  # times of batches are added up
         torch.set_num_threads(threads + 1)
     elif change == "damage":
@@ -111,7 +113,7 @@ def test_batches_that_cannot_be_used_are_drawn_again(change, grid, trained_store
         second.unlink()
     drawn = samples_drawn(monkeypatch)
     try:
-        record = Evaluator(trained_store, cpu).evaluate(cell)
+        record = Evaluator(Setting(trained_store, cpu)).evaluate(cell)
     finally:
         torch.set_num_threads(threads)
     assert drawn == list(range(0 if change in ("code", "threads") else 25, 130))
@@ -124,12 +126,12 @@ def test_batches_that_cannot_be_used_do_not_count_as_progress(grid, trained_stor
     cell = replace(grid[0], seed=40)
     interrupt_at(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt):
-        Evaluator(trained_store, cpu).evaluate(cell)
+        Evaluator(Setting(trained_store, cpu)).evaluate(cell)
     (trained_store.partial_folder(cell) / "batch-00002.safetensors").write_bytes(b"")
     before = trained_store.batches_done(cell)
     assert len(before) == 5
     with pytest.raises(StoppedError):
-        Evaluator(trained_store, cpu, stopping=lambda: True).evaluate(cell)
+        Evaluator(Setting(trained_store, cpu, stopping=lambda: True)).evaluate(cell)
     after = trained_store.batches_done(cell)
     assert {name for name, _ in after} == {f"batch-0000{i}.safetensors" for i in range(3)}
     assert len(after - before) == 1
@@ -140,7 +142,7 @@ def test_a_cell_that_is_asked_to_stop_ends_after_its_batch(grid, trained_store, 
     cell = replace(grid[0], seed=41)
     answers = iter([False, True])
     with pytest.raises(StoppedError):
-        Evaluator(trained_store, cpu, stopping=lambda: next(answers)).evaluate(cell)
+        Evaluator(Setting(trained_store, cpu, stopping=lambda: next(answers))).evaluate(cell)
     assert trained_store.read(cell) is None
     assert trained_store.fraction_done(cell) == pytest.approx(2 / BATCHES)
 
@@ -151,7 +153,7 @@ def test_workers_end_after_their_batches_when_the_run_is_interrupted(grid, train
     short = replace(grid[0], seed=42)
     long = replace(grid[0], seed=43, protocol=replace(grid[0].protocol, samples=5000))
     queued = [replace(grid[0], seed=seed, protocol=short.protocol) for seed in range(60, 64)]
-    records = evaluate_all([short, long, *queued], trained_store, cpu, workers=2)
+    records = evaluate_all([short, long, *queued], Setting(trained_store, cpu, workers=2))
     assert next(records).key == short.key
     records.close()  # as when KeyboardInterrupt is raised in the body of the loop
     assert active_children() == []
@@ -180,11 +182,15 @@ def test_a_killed_worker_leaves_its_batches_behind(grid, trained_store, cpu, mon
     cell = replace(grid[0], seed=44)
     with monkeypatch.context() as patch:
         patch.setattr(workers, "_evaluate", evaluate_and_die)
-        (record,) = evaluate_all([cell], trained_store, cpu, workers=1, apart=True)
+        (record,) = evaluate_all([cell], Setting(trained_store, cpu), apart=True)
     assert record.status == "oom"
     assert trained_store.fraction_done(cell) == pytest.approx(4 / BATCHES)  # two, and two more when tried again
-    drawn = samples_drawn(monkeypatch)
-    assert Evaluator(trained_store, cpu).evaluate(cell).status == "done"
+    drawn, threads = samples_drawn(monkeypatch), torch.get_num_threads()
+    torch.set_num_threads(usable_cores())  # as the worker had: with others, batches would be sampled again
+    try:
+        assert Evaluator(Setting(trained_store, cpu)).evaluate(cell).status == "done"
+    finally:
+        torch.set_num_threads(threads)
     assert drawn == list(range(100, 130))
 
 
@@ -201,7 +207,7 @@ def test_images_are_let_go_of_batch_by_batch(grid, trained_store, cpu, monkeypat
 
     monkeypatch.setattr(Measurement, "add", noted)
     many = replace(grid[0], seed=45, protocol=replace(grid[0].protocol, samples=700))
-    Evaluator(trained_store, cpu).evaluate(many)
+    Evaluator(Setting(trained_store, cpu)).evaluate(many)
     assert len(alive) == 28
     assert max(alive) <= 25 + 25 + 100
 
@@ -209,10 +215,10 @@ def test_images_are_let_go_of_batch_by_batch(grid, trained_store, cpu, monkeypat
 def test_the_bar_counts_the_batches_of_cells_under_way(grid, trained_store, cpu):
     cells = [replace(grid[0], seed=seed) for seed in (46, 47)]
     answers = iter([False, False, True])
-    evaluator = Evaluator(trained_store, cpu, stopping=lambda: next(answers))
+    evaluator = Evaluator(Setting(trained_store, cpu, stopping=lambda: next(answers)))
     with pytest.raises(StoppedError):
         evaluator.evaluate(cells[0])
-    record = Evaluator(trained_store, cpu).evaluate(cells[1])
+    record = Evaluator(Setting(trained_store, cpu)).evaluate(cells[1])
     with CellsBar(cells, trained_store) as bar:
         bar.ended(record)
         assert bar._bar.n == pytest.approx(1.5 * cells[0].work)
@@ -230,7 +236,7 @@ def test_peak_memory_is_that_of_the_work(cpu):
 
 
 def test_a_record_tells_its_peak_memory(grid, trained_store, cpu):
-    record = Evaluator(trained_store, cpu).evaluate(replace(grid[0], seed=48))
+    record = Evaluator(Setting(trained_store, cpu)).evaluate(replace(grid[0], seed=48))
     kept = json.loads(trained_store.record_path(replace(grid[0], seed=48)).read_text())
     assert kept["timing"]["host_peak_gib"] == record.timing["host_peak_gib"]
     assert 0.1 < record.timing["host_peak_gib"] < 8

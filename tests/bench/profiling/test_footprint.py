@@ -9,11 +9,14 @@ import torch
 from bench.evaluation.evaluator import Evaluator
 from bench.profiling.cuda_memory import measured_sampling_memory, measured_training_memory
 from bench.profiling.memory import StorageMeter, sampling_memory, training_memory
-from bench.spec.grids import get_cells
+from bench.profiling.noise import training_step
+from bench.sampling.setting import Setting
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import Footprint
 from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
 from bench.store.records import Store
+from models.families import build
 from models.fixed_point.unroll import Unroll
 from models.zoo import model_config
 
@@ -45,10 +48,10 @@ def test_fpdm_takes_a_third_of_dit_in_float32():
     assert fpdm / dit == pytest.approx(0.338, abs=0.005)
 
 
-@pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("fp16", 2), ("bf16", 2)])
-def test_an_iteration_keeps_its_state_and_nothing_else(precision, size):
+@pytest.mark.parametrize(("dtype", "size"), [("fp32", 4), ("fp16", 2), ("bf16", 2)])
+def test_an_iteration_keeps_its_state_and_nothing_else(dtype, size):
     config = model_config("fpdm_s_2")
-    peak = {m: training_memory(config, 16, Unroll(3, m), precision, True).peak_bytes for m in (4, 5, 6, 9)}
+    peak = {m: training_memory(config, 16, Unroll(3, m), dtype, True).peak_bytes for m in (4, 5, 6, 9)}
     assert peak[5] - peak[4] == peak[6] - peak[5] == unit(config, 16, size)
     assert peak[9] - peak[6] == 3 * unit(config, 16, size)
 
@@ -108,21 +111,21 @@ def test_real_sampling_takes_what_is_computed(name, monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("grad_checkpointing", [False, True])
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", ["dit_b_2", "fpdm_b_2", "fpdm_xl_2"])
-def test_training_on_a_gpu_takes_what_is_computed(name, precision, grad_checkpointing):
+def test_training_on_a_gpu_takes_what_is_computed(name, dtype, grad_checkpointing):
     config, unroll, device = model_config(name), Unroll(3, 6), torch.device("cuda")
-    measured = measured_training_memory(config, 32, unroll, precision, grad_checkpointing, device)
-    computed = training_memory(config, 32, unroll, precision, grad_checkpointing).peak_bytes
+    measured = measured_training_memory(config, 32, unroll, dtype, grad_checkpointing, device)
+    computed = training_memory(config, 32, unroll, dtype, grad_checkpointing).peak_bytes
     assert measured == pytest.approx(computed, rel=0.05)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", ["dit_xl_2", "fpdm_xl_2"])
-def test_sampling_on_a_gpu_takes_what_is_computed(name, precision):
-    measured = measured_sampling_memory(model_config(name), 64, 5, precision, torch.device("cuda"))
-    assert measured == pytest.approx(sampling_memory(model_config(name), 64, 5, precision).peak_bytes, rel=0.05)
+def test_sampling_on_a_gpu_takes_what_is_computed(name, dtype):
+    measured = measured_sampling_memory(model_config(name), 64, 5, dtype, torch.device("cuda"))
+    assert measured == pytest.approx(sampling_memory(model_config(name), 64, 5, dtype).peak_bytes, rel=0.05)
 
 
 def test_the_cells_of_the_grid():
@@ -130,15 +133,15 @@ def test_the_cells_of_the_grid():
     assert all(isinstance(c, Footprint) and (c.size, c.batch_size) == ("XL/2", 64) for c in cells)
     assert len({c.key for c in cells}) == len({str(c) for c in cells}) == len(cells) == 28
     training = [c for c in cells if c.phase == "training"]
-    for precision in ("fp16", "fp32"):
+    for dtype in ("fp16", "fp32"):
         for on in (False, True):
-            some = [c for c in training if (c.precision, c.grad_checkpointing) == (precision, on)]
+            some = [c for c in training if (c.dtype, c.grad_checkpointing) == (dtype, on)]
             assert [(c.model, c.unroll, c.m) for c in some] == [
                 ("dit", "multi-step", 12), ("fpdm", "multi-step", 1), ("fpdm", "multi-step", 3),
                 ("fpdm", "multi-step", 6), ("fpdm", "multi-step", 12), ("fpdm", "stochastic", 12),
             ]  # fmt: skip
-    assert {(c.model, c.precision) for c in cells if c.phase == "sampling"} == {
-        (model, precision) for model in ("dit", "fpdm") for precision in ("fp16", "fp32")
+    assert {(c.model, c.dtype) for c in cells if c.phase == "sampling"} == {
+        (model, dtype) for model in ("dit", "fpdm") for dtype in ("fp16", "fp32")
     }
     table1 = {c.key for c in get_cells("compute", get_suite("digits"), Selection()) if isinstance(c, Footprint)}
     assert len(table1 & {c.key for c in cells}) == 2  # shared, so evaluated once
@@ -152,7 +155,7 @@ def footprint(**changes):
 
 
 def test_records_of_footprints(tmp_path):
-    evaluator = Evaluator(Store(tmp_path, "digits"), CPU)
+    evaluator = Evaluator(Setting(Store(tmp_path, "digits"), CPU))
     steps = [evaluator.evaluate(footprint(m=m)).metrics for m in (1, 2, 3, 4)]
     mean = evaluator.evaluate(footprint(unroll="stochastic")).metrics
     assert mean["peak_bytes"] == round(sum(step["peak_bytes"] for step in steps) / 4)
@@ -169,8 +172,8 @@ def test_records_of_footprints(tmp_path):
 def test_on_a_gpu_the_measured_peak_is_recorded_beside(tmp_path, monkeypatch):
     calls = []
 
-    def measured(config, batch_size, unroll, precision, grad_checkpointing, device):
-        calls.append((unroll, precision, grad_checkpointing))
+    def measured(config, batch_size, unroll, dtype, grad_checkpointing, device):
+        calls.append((unroll, dtype, grad_checkpointing))
         if unroll.with_grad == 3:
             raise torch.OutOfMemoryError("too large")
         return 1000 * unroll.with_grad
@@ -178,7 +181,7 @@ def test_on_a_gpu_the_measured_peak_is_recorded_beside(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.profiling.footprint.measured_training_memory", measured)
     monkeypatch.setattr("bench.profiling.footprint.measured_sampling_memory", lambda *arguments: 77)
     monkeypatch.setattr("bench.evaluation.evaluator.describe", lambda device: {"device": device.type})
-    evaluator = Evaluator(Store(tmp_path, "digits"), torch.device("cuda"))
+    evaluator = Evaluator(Setting(Store(tmp_path, "digits"), torch.device("cuda")))
     assert evaluator.evaluate(footprint(m=2)).metrics["measured_peak_bytes"] == 2000
     assert evaluator.evaluate(footprint(m=2, unroll="stochastic")).metrics["measured_peak_bytes"] == 1500
     assert calls == [(Unroll(2, 2), "fp16", False), (Unroll(2, 1), "fp16", False), (Unroll(2, 2), "fp16", False)]
@@ -187,3 +190,15 @@ def test_on_a_gpu_the_measured_peak_is_recorded_beside(tmp_path, monkeypatch):
     assert "measured_peak_bytes" not in too_large.metrics
     sampling = evaluator.evaluate(footprint(phase="sampling", unroll="", n=5, m=0))
     assert sampling.metrics["measured_peak_bytes"] == 77
+
+
+def test_a_step_that_is_measured_says_that_memory_does_not_suffice(tiny_suite, cpu, monkeypatch):
+    config = tiny_suite.baseline.config
+    step = training_step(build(config), config, 2, "fp32", cpu)
+
+    def too_large(*arguments):
+        raise torch.OutOfMemoryError("too large")
+
+    monkeypatch.setattr("bench.training.step.batch_loss", too_large)
+    with pytest.raises(torch.OutOfMemoryError):  # no bad input, which would end the whole grid
+        step.take(0, Unroll(0, 1))

@@ -8,16 +8,18 @@ import torch
 
 from bench.evaluation.evaluator import Evaluator
 from bench.profiling import speed
-from bench.profiling.plain import plain_fpdm, plain_stack
-from bench.spec.grids import get_cells
+from bench.profiling.plain_networks import PlainStack, plain_network
+from bench.sampling.setting import Setting
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import calibration
 from bench.spec.selection import Selection
 from bench.system.execution import Execution
 from bench.training.turns import train_together
+from models.families import build
 from models.fixed_point.unroll import Unroll
 from models.networks.compiled import compile_regions
 from models.networks.fpdm import ImplicitLayer
-from models.zoo import build, model_config
+from models.zoo import model_config
 
 CPU = torch.device("cpu")
 
@@ -50,7 +52,7 @@ def randomized(config):
 
 
 def test_a_record_has_every_part_in_every_round(cell, store):
-    record = Evaluator(store, CPU).evaluate(cell)
+    record = Evaluator(Setting(store, CPU)).evaluate(cell)
     assert record.status == "done", record.reason
     seconds = record.series["seconds"]
     assert set(seconds) == {
@@ -69,10 +71,10 @@ def test_runs_take_the_passes_that_they_are_named_after(cell, monkeypatch):
     iterations, blocks = [], []
     original = ImplicitLayer.iterate
     monkeypatch.setattr(ImplicitLayer, "iterate", lambda self, *a, **k: iterations.append(1) or original(self, *a, **k))
-    twins = speed.Twins(cell, CPU)
-    for block in twins._dit.blocks:
+    networks = speed.Networks(cell, CPU)
+    for block in networks._networks["dit"].blocks:
         block.register_forward_hook(lambda *_: blocks.append(1))
-    runs = twins.runs()
+    runs = networks.runs()
     for name, spent in {"dit 8": 8, "dit 16": 16, "fpdm 8 k=1": 2, "fpdm 8 k=3": 3, "fpdm 16 k=3": 9}.items():
         iterations.clear(), blocks.clear()
         runs[name].call()
@@ -83,7 +85,7 @@ def test_a_training_step_is_the_mean_over_draws(cell, monkeypatch):
     drawn = []
     original = Unroll.__call__
     monkeypatch.setattr(Unroll, "__call__", lambda self, f, z: drawn.append(self) or original(self, f, z))
-    part = speed.Twins(replace(cell, n_max=6, m_max=4), CPU).parts()["fpdm training step"]
+    part = speed.Networks(replace(cell, n_max=6, m_max=4), CPU).parts()["fpdm training step"]
     part.call()
     assert part.units == len(drawn) == 4
     assert sum(u.without_grad for u in drawn) / 4 == 6 / 2
@@ -99,10 +101,10 @@ def test_rounds_alternate_and_count_units():
 
 
 def test_the_plain_stack_computes_the_same(tiny_suite):
-    model = randomized(replace(tiny_suite.dit, hidden_size=64)).eval()
+    model = randomized(replace(tiny_suite.baseline.config, hidden_size=64)).eval()
     x, condition = torch.randn(40, 16, 64), torch.randn(40, 64)
     with torch.inference_mode():
-        ours, plain = model.blocks(x, condition), plain_stack(model)(x, condition)
+        ours, plain = model.blocks(x, condition), PlainStack(model.blocks)(x, condition)
     assert (ours - x).abs().max() > 0.1
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-5)
 
@@ -115,7 +117,7 @@ def test_products_and_norms_of_the_faster_kernels_are_the_plain_ones(width, toke
     model = randomized(config)
     x, condition = torch.randn(batch, tokens, width), torch.randn(batch, width)
     results = []
-    for stack in (model.blocks, plain_stack(model)):
+    for stack in (model.blocks, PlainStack(model.blocks)):
         leaf = x.clone().requires_grad_(gradient)
         with torch.inference_mode(not gradient):
             out = stack(leaf, condition)
@@ -128,24 +130,25 @@ def test_products_and_norms_of_the_faster_kernels_are_the_plain_ones(width, toke
 
 
 def test_the_plain_fpdm_computes_the_same_with_the_same_gradients(tiny_suite):
-    config = replace(tiny_suite.fpdm, hidden_size=64)
-    ours, plain = randomized(config), plain_fpdm(config)
+    config = replace(tiny_suite.subject.config, hidden_size=64)
+    ours, plain = randomized(config), plain_network(config)
     plain.load_state_dict(ours.state_dict())
     x, t, y = torch.randn(40, 1, 8, 8), torch.arange(40) * 20, torch.arange(40) % 10
     results = []
     for model in (ours, plain):
-        out, z = model.predict(x, t, y, Unroll(1, 2))
-        out.square().mean().backward()
-        results.append({"out": out, "z": z} | {name: p.grad for name, p in model.named_parameters()})
+        out = model.predict(x, t, y, Unroll(1, 2))
+        out.value.square().mean().backward()
+        results.append({"out": out.value, "z": out.state} | {name: p.grad for name, p in model.named_parameters()})
     assert results[0].keys() == results[1].keys()
     for name, value in results[0].items():
         torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=1e-5)
 
 
 @compiles
-@pytest.mark.parametrize("kind", ["dit", "fpdm"])
-def test_compiled_regions_compute_the_same_with_the_same_gradients(kind, tiny_suite):
-    config = tiny_suite.model(kind)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dit", "fpdm"])
+def test_compiled_regions_compute_the_same_with_the_same_gradients(name, tiny_suite):
+    config = tiny_suite.contender(name).config
     plain, compiled = randomized(config), randomized(config)
     names = list(compiled.state_dict())
     compile_regions(compiled)
@@ -153,16 +156,17 @@ def test_compiled_regions_compute_the_same_with_the_same_gradients(kind, tiny_su
     x, t, y = torch.randn(5, 1, 8, 8), torch.arange(5) * 200, torch.arange(5)
     results = []
     for model in (plain, compiled):
-        out, _ = model.predict(x, t, y, Unroll(2, 3))
+        out = model.predict(x, t, y, Unroll(2, 3)).value
         gradients = torch.autograd.grad(out.square().mean(), list(model.parameters()), allow_unused=True)
         with torch.inference_mode():
-            sampled, _ = model.predict(x, t, y, 4)
+            sampled = model.predict(x, t, y, 4).value
         results.append([out, sampled, *(g for g in gradients if g is not None)])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @compiles
+@pytest.mark.slow
 def test_a_compiled_run_trains_alike_and_its_compilation_is_off_the_clock(tiny_suite, tiny_run, store, tmp_path):
     from bench.store.records import Store
 
@@ -174,13 +178,13 @@ def test_a_compiled_run_trains_alike_and_its_compilation_is_off_the_clock(tiny_s
     assert (eager["execution"], compiled["execution"]) == ("", "compiled")
     assert compiled["off_clock_s"]["warm_up"] > compiled["elapsed_s"]
     (one,) = get_cells("datasets", tiny_suite, Selection((12,), ("fpdm",), 8, (0,), train_steps=4))[:1]
-    record = Evaluator(other, CPU, execution=Execution(compiled=True)).evaluate(one)
+    record = Evaluator(Setting(other, CPU, execution=Execution(compiled=True))).evaluate(one)
     assert record.status == "done", record.reason
     assert record.timing["compile_s"] > record.timing["sampling_s"]
 
 
 def test_without_a_compiler_a_compiled_cell_is_skipped(cell, store, monkeypatch):
-    monkeypatch.setattr("bench.evaluation.evaluator.can_compile", lambda device: False)
-    record = Evaluator(store, CPU).evaluate(replace(cell, compiled=True))
+    monkeypatch.setattr("bench.profiling.speed.can_compile", lambda device: False)
+    record = Evaluator(Setting(store, CPU)).evaluate(replace(cell, compiled=True))
     assert (record.status, record.series) == ("skipped", {})
     assert "C++ compiler" in record.reason

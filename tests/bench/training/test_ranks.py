@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -20,10 +21,16 @@ from bench.store.records import Store
 from bench.system.errors import BadInputError
 from bench.system.execution import Execution
 from bench.system.signals import OutOfTimeError
-from bench.training import gradients
+from bench.train import main
+from bench.training import step as training_step
 from bench.training.ranks import Ranks
 from bench.training.trainer import Trainer
 from bench.training.turns import train_together
+
+
+def flags(model):
+    """Of bench/train.py: a small network, for few steps."""
+    return ["--models", model, "--size", "XS/2", "--batch-size", "32", "--train-steps", "20"]
 
 
 def free_port():
@@ -63,17 +70,26 @@ def weights_of(results):
     return load_file(path)
 
 
+@pytest.fixture(scope="module")
+def by_two_ranks(tmp_path_factory):
+    """Makes the results of training a contender by two ranks: by_two_ranks("dit")."""
+
+    @cache
+    def train(model):
+        results = tmp_path_factory.mktemp(model)
+        codes, outputs = finish(start_ranks(2, [*flags(model), "--results", str(results)]))
+        assert codes == [0, 0], outputs
+        return results
+
+    return train
+
+
 @pytest.mark.parametrize("model", [pytest.param("dit", marks=pytest.mark.slow), "fpdm"])
-def test_one_and_two_ranks_with_the_same_global_batch_agree(model, tmp_path):
-    flags = ["--models", model, "--train-steps", "20"]
-    logs, weights = [], []
-    for world in (1, 2):
-        results = tmp_path / str(world)
-        codes, outputs = finish(start_ranks(world, [*flags, "--results", str(results)]))
-        assert codes == [0] * world, outputs
-        logs.append(log_of(results))
-        weights.append(weights_of(results))
-    (summary,) = (tmp_path / "2" / "digits" / "training").glob("*.json")
+def test_one_and_two_ranks_with_the_same_global_batch_agree(model, by_two_ranks, tmp_path):
+    assert main([*flags(model), "--results", str(tmp_path)]) == 0
+    results = tmp_path, by_two_ranks(model)
+    logs, weights = [log_of(folder) for folder in results], [weights_of(folder) for folder in results]
+    (summary,) = (results[1] / "digits" / "training").glob("*.json")
     assert json.loads(summary.read_text())["ranks"] == 2
     assert [line["step"] for line in logs[0]] == [line["step"] for line in logs[1]] == [10, 20]
     for one, two in zip(*logs, strict=True):
@@ -83,12 +99,10 @@ def test_one_and_two_ranks_with_the_same_global_batch_agree(model, tmp_path):
         torch.testing.assert_close(weights[1][name], one, rtol=0, atol=2e-4)
 
 
-def test_two_ranks_stop_together_on_one_rank_s_signal_and_go_on(tmp_path):
+@pytest.mark.slow
+def test_two_ranks_stop_together_on_one_rank_s_signal_and_go_on(by_two_ranks, tmp_path):
     """Rank 1 alone gets SIGUSR2. The resumed run ends as an uninterrupted one does, bit for bit."""
-    flags = ["--models", "fpdm", "--train-steps", "60"]
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    codes, outputs = finish(start_ranks(2, [*flags, "--results", str(whole)]))
-    assert codes == [0, 0], outputs
+    whole, halves = by_two_ranks("fpdm"), tmp_path
     script = (
         "-c",
         "import os, signal, sys; from bench.training import trainer\n"
@@ -100,11 +114,11 @@ def test_two_ranks_stop_together_on_one_rank_s_signal_and_go_on(tmp_path):
         "trainer.Trainer._train_step = stopped\n"
         "sys.exit(run(main))",
     )
-    codes, outputs = finish(start_ranks(2, [*flags, "--results", str(halves)], script))
+    codes, outputs = finish(start_ranks(2, [*flags("fpdm"), "--results", str(halves)], script))
     assert codes == [130, 130], outputs
     (folder,) = (halves / "digits" / "checkpoints").glob("*/step-*")
     assert folder.name == "step-00000013"
-    codes, outputs = finish(start_ranks(2, [*flags, "--results", str(halves)]))
+    codes, outputs = finish(start_ranks(2, [*flags("fpdm"), "--results", str(halves)]))
     assert codes == [0, 0], outputs
     one, two = weights_of(whole), weights_of(halves)
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -195,14 +209,14 @@ class SmallMemory:
     """A network's memory: at most `limit` images at once."""
 
     def __init__(self, monkeypatch, limit):
-        losses = gradients.Gradients._losses
+        forward = training_step.Forward.forward
 
-        def limited(self, step, part, unroll):
-            if len(part) > limit:
+        def limited(self, x, t, y, unroll):
+            if len(x) > limit:
                 raise torch.OutOfMemoryError("out of memory")
-            return losses(self, step, part, unroll)
+            return forward(self, x, t, y, unroll)
 
-        monkeypatch.setattr(gradients.Gradients, "_losses", limited)
+        monkeypatch.setattr(training_step.Forward, "forward", limited)
 
 
 def test_micro_batches_are_halved_until_they_fit(tiny_run, store, cpu, monkeypatch):
@@ -271,7 +285,7 @@ class Dtypes(TorchDispatchMode):
 @pytest.mark.parametrize("model", ["dit", "fpdm"])
 def test_a_v100_s_path_trains_in_fp16_with_a_scaler_and_without_bf16(model, tiny_run, store, cpu, monkeypatch):
     """As on a V100 but for the device: autocast to fp16, gradients scaled."""
-    monkeypatch.setattr(gradients, "amp_precision", lambda device: "fp16")
+    monkeypatch.setattr(training_step, "amp_dtype", lambda device: "fp16")
     run = tiny_run(model, steps=12)
     with Dtypes() as dtypes:
         train_together([run], store, cpu)
@@ -288,8 +302,8 @@ def test_a_v100_s_path_trains_in_fp16_with_a_scaler_and_without_bf16(model, tiny
 def test_a_v100_gets_fp16_and_later_gpus_bf16(monkeypatch):
     for capability, expected in (((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, is_=capability: is_)
-        assert gradients.amp_precision(torch.device("cuda")) == expected
-    assert gradients.amp_precision(torch.device("cpu")) == "fp32"
+        assert training_step.amp_dtype(torch.device("cuda")) == expected
+    assert training_step.amp_dtype(torch.device("cpu")) == "fp32"
 
 
 def test_the_pinned_torch_carries_code_for_a_v100():
@@ -325,5 +339,5 @@ def test_ablations_of_a_suite_may_have_a_clock_of_their_own(tiny_suite):
     suite = replace(tiny_suite, ablation_seconds=7.0)
     run = ablation_run(suite, Selection(), 0, n_max=9)
     assert run.recipe.seconds == 7
-    assert training_run(suite, "fpdm", Selection()).recipe.seconds == tiny_suite.training.seconds
+    assert training_run(suite, suite.subject, Selection()).recipe.seconds == tiny_suite.subject.recipe.seconds
     assert ablation_run(suite, Selection(train_seconds=3), 0, n_max=9).recipe.seconds == 3

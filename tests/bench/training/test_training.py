@@ -1,8 +1,7 @@
 import json
 import os
+import resource
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -13,8 +12,11 @@ from safetensors.torch import load_file
 from bench.data.batches import BatchSource, batch_indices
 from bench.data.pixels import load_dataset
 from bench.spec.selection import Selection, training_run
+from bench.system.command_line import run as run_command
 from bench.system.errors import BadInputError
-from bench.training import checkpoint, gradients, trainer
+from bench.train import main
+from bench.training import checkpoints, trainer
+from bench.training import step as training_step
 from bench.training.clock import TrainingClock
 from bench.training.trainer import Trainer
 from bench.training.turns import train_together
@@ -91,7 +93,7 @@ def test_training_lowers_the_loss_and_the_average_follows_the_weights(tiny_run, 
     train_together([run], store, cpu)
     losses = [json.loads(line)["loss"] for line in store.metrics_log_path(run).read_text().splitlines()]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
-    saved, _ = checkpoint.load(store.checkpoint_folder(run), run)
+    saved, _ = checkpoints.load(store.checkpoint_folder(run), run)
     name = "implicit.proj_fc2.weight"
     weights, average = saved.state[f"model.{name}"], saved.ema[name]
     assert 0 < (weights - average).norm() < 0.5 * weights.norm()
@@ -109,8 +111,8 @@ def test_warmed_up_average_of_few_steps(tiny_run, store, cpu, source):
 
 
 def test_twins_get_equal_seconds_in_alternating_slices(tiny_suite, store, cpu, monkeypatch):
-    suite = replace(tiny_suite, training=replace(tiny_suite.training, seconds=2, slice_s=0.5))
-    runs = [training_run(suite, model, Selection()) for model in ("dit", "fpdm")]
+    suite = tiny_suite.changed(recipe={"seconds": 2, "slice_s": 0.5})
+    runs = [training_run(suite, one, Selection()) for one in suite.contenders]
     order = []
     train_slice = Trainer.train_slice
     monkeypatch.setattr(
@@ -126,12 +128,12 @@ def test_twins_get_equal_seconds_in_alternating_slices(tiny_suite, store, cpu, m
 
 
 def test_a_diverged_run_is_a_result(tiny_run, store, cpu, monkeypatch):
-    loss_of = gradients.diffusion_loss
+    loss_of = training_step.diffusion_loss
 
     def explode(schedule, prediction, *args):
         return loss_of(schedule, prediction * float("inf"), *args)
 
-    monkeypatch.setattr(gradients, "diffusion_loss", explode)
+    monkeypatch.setattr(training_step, "diffusion_loss", explode)
     run = tiny_run("dit")
     train_together([run], store, cpu)
     assert store.read_training(run)["status"] == "diverged"
@@ -162,7 +164,7 @@ def test_seconds_of_different_hardware_are_not_added_up(tiny_run, store, cpu, mo
 def test_a_run_is_trained_by_one_process_at_a_time(tiny_run, store, cpu):
     run = tiny_run("dit")
     with (
-        checkpoint.exclusive(store.checkpoint_folder(run)),
+        checkpoints.exclusive(store.checkpoint_folder(run)),
         pytest.raises(BadInputError, match="being trained by another process"),
     ):
         train_together([run], store, cpu)
@@ -195,48 +197,53 @@ def test_a_truncated_checkpoint_is_refused(trained, name):
     path = next(folder.glob(f"*/{name}.safetensors"))
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(BadInputError, match="truncated or changed"):
-        checkpoint.load(folder, run)
+        checkpoints.load(folder, run)
 
 
 def test_a_checkpoint_of_another_width_is_refused(trained, tiny_run):
     run, folder = trained
     wider = replace(run, config=replace(run.config, hidden_size=32))
     with pytest.raises(BadInputError, match=r"its config.hidden_size is 16, expected 32"):
-        checkpoint.load_ema(folder, wider)
+        checkpoints.load_ema(folder, wider)
 
 
 def test_a_damaged_description_is_refused(trained):
     run, folder = trained
     next(folder.glob("*/meta.json")).write_text("{")
     with pytest.raises(BadInputError, match=r"meta.json is damaged"):
-        checkpoint.load(folder, run)
+        checkpoints.load(folder, run)
 
 
 def test_a_checkpoint_that_fails_to_be_written_leaves_the_last_one(trained, monkeypatch):
     run, folder = trained
-    saved, _ = checkpoint.load(folder, run)
+    saved, _ = checkpoints.load(folder, run)
 
     def full(tensors, path):
         path.write_bytes(b"half")
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(OSError, match="No space"):
-        checkpoint.save(folder, run, replace(saved, step=3))
+        checkpoints.save(folder, run, replace(saved, step=3))
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "step-00000002"]
-    assert checkpoint.load(folder, run)[0].step == 2
+    assert checkpoints.load(folder, run)[0].step == 2
 
 
-def test_storage_that_gives_out_is_one_line_and_status_2(tmp_path):
-    """Files are limited to 100 kB, so that the first checkpoint cannot be written."""
-    script = (
-        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
-        "import sys; from bench.system.command_line import run; from bench.train import main; "
-        f"sys.exit(run(main, ['--models', 'fpdm', '--train-steps', '1', '--results', {str(tmp_path)!r}]))"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("error: ")
-    assert "Traceback" not in result.stderr
+@pytest.fixture
+def small_files():
+    """Files are limited to 100 kB."""
+    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_storage_that_gives_out_is_one_line_and_status_2(tmp_path, small_files, capsys):
+    """The first checkpoint cannot be written."""
+    arguments = ["--models", "fpdm", "--batch-size", "8", "--train-steps", "1", "--results", str(tmp_path)]
+    assert run_command(main, arguments) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in complaint
     assert not list(tmp_path.rglob("*.safetensors"))

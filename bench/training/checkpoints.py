@@ -1,11 +1,11 @@
 """Checkpoints: a folder per saved step, made whole and renamed into place.
 
-    checkpoints/<run>/step-00000558/ema.safetensors    what is evaluated
+    checkpoints/<run>/step-00000558/ema.safetensors    averaged weights, which are evaluated
                                     state.safetensors  weights and optimizer, to go on from
                                     meta.json          run, step, elapsed seconds, status, digests
 
-Only the newest is kept. Everything is verified against its digest when it is read; nothing is unpickled. Whoever trains
-a run holds its lock.
+Only the newest is kept. Everything is verified against its digest when it is read; nothing is unpickled. The
+process that trains a run holds its lock.
 """
 
 import errno
@@ -32,16 +32,16 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training at a step.
+    """State of a training after a step.
 
     Attributes:
         ema: averaged weights by parameter name, buffers included.
         state: weights ("model.*") and optimizer ("exp_avg.*", "exp_avg_sq.*").
         step: training steps taken.
-        elapsed_s: training clock.
+        elapsed_s: training clock, seconds.
         status: "training", "done" or "diverged".
-        hardware: what it was trained on; seconds of different hardware are not added up.
-        extra: small values that the trainer goes on with.
+        hardware: name of the hardware; seconds of different hardware are not added up.
+        extra: small values that the trainer restores.
     """
 
     ema: Tensors
@@ -51,6 +51,9 @@ class Checkpoint:
     status: str
     hardware: str
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+_SCALARS = ("step", "elapsed_s", "status", "hardware", "extra")  # attributes that meta.json has
 
 
 @contextmanager
@@ -70,7 +73,7 @@ def _digest(path: Path) -> str:
 def _write_tensors(path: Path, tensors: Tensors) -> None:
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # how it reports a full disk
+    except SafetensorError as error:  # a full disk, for example
         raise OSError(errno.EIO, str(error), str(path)) from error
     path.chmod(0o644)
     with path.open("rb") as file:
@@ -78,10 +81,10 @@ def _write_tensors(path: Path, tensors: Tensors) -> None:
 
 
 def save(folder: Path, run: TrainingRun, checkpoint: Checkpoint) -> str:
-    """Write a checkpoint, drop older ones, and return the digest of its EMA weights. OSError if storage gives out."""
+    """Write a checkpoint, drop older ones, and return the digest of its EMA weights. OSError if storage fails."""
     final = folder / f"step-{checkpoint.step:08d}"
     temporary = folder / f".{final.name}"
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: the lock is ours
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process: we hold the lock
     temporary.mkdir(parents=True)
     try:
         for name, tensors in (("ema", checkpoint.ema), ("state", checkpoint.state)):
@@ -89,12 +92,8 @@ def save(folder: Path, run: TrainingRun, checkpoint: Checkpoint) -> str:
         digests = {name: _digest(temporary / f"{name}.safetensors") for name in ("ema", "state")}
         meta = {
             "run": run.identity(),
-            "step": checkpoint.step,
-            "elapsed_s": checkpoint.elapsed_s,
-            "status": checkpoint.status,
-            "hardware": checkpoint.hardware,
+            **{name: getattr(checkpoint, name) for name in _SCALARS},
             "digests": digests,
-            "extra": checkpoint.extra,
         }
         (temporary / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
         if not final.exists():
@@ -123,8 +122,7 @@ def newest(folder: Path, run: TrainingRun) -> tuple[Path, dict[str, Any]] | None
     try:
         meta = json.loads(path.read_text())
         found, expected = _flat(meta["run"]), _flat(run.identity())
-        _ = meta["step"], meta["elapsed_s"], meta["status"], meta["hardware"], meta["extra"]
-        _ = meta["digests"]["ema"], meta["digests"]["state"]
+        _ = [meta[name] for name in _SCALARS], meta["digests"]["ema"], meta["digests"]["state"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"checkpoint {path} is damaged ({error}): delete {path.parent} to train again") from error
     for name in sorted(expected.keys() | found.keys()):
@@ -168,22 +166,21 @@ def load(folder: Path, run: TrainingRun) -> tuple[Checkpoint, str] | None:
     saved = Checkpoint(
         ema=_verified(path / "ema.safetensors", digests["ema"]),
         state=_verified(path / "state.safetensors", digests["state"]),
-        **{name: meta[name] for name in ("step", "elapsed_s", "status", "hardware", "extra")},
+        **{name: meta[name] for name in _SCALARS},
     )
     return saved, digests["ema"]
 
 
-def check_ema(folder: Path, run: TrainingRun) -> None:
-    """Find out, without loading them, that the EMA weights are there and whole. BadInputError as `load_ema`."""
+def find_ema(folder: Path, run: TrainingRun) -> tuple[Path, str]:
+    """File of the newest checkpoint's EMA weights, verified, and its digest. BadInputError if none, and as `load`."""
     if (found := newest(folder, run)) is None:
         raise BadInputError(f"no checkpoint in {folder}: train {run.name} first")
-    _check(found[0] / "ema.safetensors", found[1]["digests"]["ema"])
+    path, digest = found[0] / "ema.safetensors", found[1]["digests"]["ema"]
+    _check(path, digest)
+    return path, digest
 
 
 def load_ema(folder: Path, run: TrainingRun) -> tuple[Tensors, str]:
-    """The EMA weights of the newest checkpoint and their digest. BadInputError if there are none, and as `load`."""
-    if (found := newest(folder, run)) is None:
-        raise BadInputError(f"no checkpoint in {folder}: train {run.name} first")
-    path, meta = found
-    digest = meta["digests"]["ema"]
-    return _verified(path / "ema.safetensors", digest), digest
+    """The EMA weights of the newest checkpoint and their digest. BadInputError as `find_ema`."""
+    path, digest = find_ema(folder, run)
+    return load_file(path), digest

@@ -1,4 +1,4 @@
-"""What the twins are measured against: the same arithmetic as a plain sequence of timm's and torch's modules."""
+"""Plain networks: the same arithmetic by timm's and torch's modules, for comparison in measurements of speed."""
 
 from functools import partial
 from typing import cast
@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from timm.layers import Attention, Mlp
 from torch import Tensor, nn
 
+from models.config import ModelConfig
+from models.families import build
 from models.fixed_point.solvers import Function
 from models.networks.blocks import BlockStack, DiTBlock
-from models.networks.dit import DiT
-from models.networks.fpdm import FPDM, ImplicitLayer
-from models.zoo import ModelConfig, build
+from models.networks.fpdm import ImplicitLayer
+from models.networks.network import Network
 
 
 class PlainBlock(nn.Module):
@@ -51,7 +52,7 @@ class PlainStack(nn.ModuleList):
 
 
 class PlainImplicitLayer(nn.Module):
-    """An implicit layer that computes at every iteration what stays the same: injection, its half, the modulation."""
+    """An implicit layer that recomputes injection and modulation at every iteration, though they do not change."""
 
     def __init__(self, layer: ImplicitLayer) -> None:
         super().__init__()
@@ -70,23 +71,20 @@ class PlainImplicitLayer(nn.Module):
 
 
 def plain_linear(linear: nn.Linear) -> nn.Linear:
-    """The same map by `nn.Linear`, the parameters not copied."""
+    """The same map by `nn.Linear`, without copying the parameters."""
     with torch.device("meta"):
         plain = nn.Linear(linear.in_features, linear.out_features)
     plain.load_state_dict(linear.state_dict(), assign=True)
     return plain
 
 
-def plain_stack(model: DiT) -> PlainStack:
-    """The blocks of a DiT, whose parameters it takes without copying them."""
-    return PlainStack(model.blocks)
-
-
-def plain_fpdm(config: ModelConfig) -> FPDM:
-    """An FPDM with random weights whose blocks and implicit layer are plain."""
-    model = build(config)
-    assert isinstance(model, FPDM)
-    for name in ("pre", "post"):
-        setattr(model, name, PlainStack(getattr(model, name)))
-    model.implicit = PlainImplicitLayer(model.implicit)  # type: ignore[assignment]
-    return model
+def plain_network(config: ModelConfig) -> Network:
+    """A network with random weights and with plain blocks and implicit layers."""
+    network = build(config)
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BlockStack):
+                setattr(parent, name, PlainStack(child))
+            elif isinstance(child, ImplicitLayer):
+                setattr(parent, name, PlainImplicitLayer(child))
+    return network

@@ -1,4 +1,4 @@
-"""Progress of cells on standard error: whole ones by their records, those under way by the batches they have done."""
+"""Progress bar of cells on standard error: finished cells, and the finished batches of cells under way."""
 
 import sys
 import threading
@@ -16,11 +16,11 @@ _FORM = "evaluate  : {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
 class CellsBar:
-    """A bar whose unit is a cell's work; a thread looks at the cells under way.
+    """A bar in units of `cell.work`; a thread updates it by the cells under way.
 
     Args:
-        cells: those to be evaluated.
-        store: where their records, and what is done of them, appear.
+        cells: the cells to be evaluated.
+        store: where their records and finished batches appear.
     """
 
     def __init__(self, cells: Sequence[AnyCell], store: Store) -> None:
@@ -45,7 +45,7 @@ class CellsBar:
         self._bar.close()
 
     def ended(self, record: Record) -> None:
-        """Count a cell that has its record; say so where it did not succeed."""
+        """Count a cell that has its record; print the reason if it is not done."""
         cell = record.cell
         what = " ".join(str(cell[name]) for name in ("measure", "model", "budget") if cell[name])
         what += f" k={cell['iterations']}" if cell["iterations"] else ""
