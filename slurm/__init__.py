@@ -1,1 +1,1 @@
-"""The same work on a cluster: Slurm jobs through sbatch and submitit."""
+"""Training and evaluation as Slurm jobs, through sbatch and submitit. README.md says how to use them."""

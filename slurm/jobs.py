@@ -1,7 +1,7 @@
-"""Which jobs of a suite are under way: submissions on one results folder know of each other's.
+"""The ledger of a suite's jobs: several submissions into one results folder see each other's jobs.
 
-results/<suite>/slurm/jobs.json   run names and cell keys -> job, as `squeue` calls it
-results/<suite>/slurm/lock        held while a submission is being made
+results/<suite>/slurm/jobs.json   names of training runs and keys of cells -> id of their job, as in `squeue`
+results/<suite>/slurm/lock        locked while a submission is made
 """
 
 import json
@@ -19,13 +19,13 @@ from bench.system.locks import hold
 
 
 class NoAnswerError(BadInputError):
-    """Slurm does not answer; it may a little later."""
+    """Slurm does not answer at the moment. A later attempt may succeed."""
 
 
 def this_job() -> str:
-    """The job that this process is of, as `squeue` calls it.
+    """Id of the job that runs this process, as in `squeue`.
 
-    Never SLURM_JOB_ID in an array: one of its tasks has the array's own, by which all of them would be meant.
+    Not SLURM_JOB_ID in an array: for one task it equals the array's id, which addresses all tasks of the array.
     """
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
@@ -33,14 +33,14 @@ def this_job() -> str:
 
 
 def live_jobs() -> dict[str, str]:
-    """This user's jobs that have not ended, and their states; tasks of an array by `<array>_<task>`.
+    """States of this user's jobs that have not ended, by id; a task of an array has the id `<array>_<task>`.
 
     Raises:
-        NoAnswerError: it does not answer now.
-        BadInputError: there is no Slurm to ask.
+        NoAnswerError: Slurm does not answer at the moment.
+        BadInputError: this machine has no `squeue`.
     """
     if shutil.which("squeue") is None:
-        raise BadInputError("--executor slurm: there is no squeue here; run this where jobs are submitted from")
+        raise BadInputError("--executor slurm: this machine has no squeue; run this where jobs are submitted")
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i|%T"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -54,17 +54,22 @@ def live_jobs() -> dict[str, str]:
 
 @dataclass
 class Ledger:
-    """Jobs by what they were submitted for."""
+    """Which job was submitted for which training run or cell.
+
+    Attributes:
+        path: the file.
+        live: states, by id, of the user's jobs that had not ended when the ledger was opened.
+        jobs: ids of those jobs, by run name or cell key.
+    """
 
     path: Path
     live: dict[str, str]
-    """Jobs that have not ended, when it was opened, and their states."""
     jobs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
     def opened(cls, folder: Path) -> Iterator["Ledger"]:
-        """The ledger of a suite's folder, with the jobs that are under way; no other submission is made inside."""
+        """Open the ledger of a suite's folder, without jobs that have ended. Other submissions wait for its end."""
         path = folder / "slurm" / "jobs.json"
         with hold(path.parent / "lock", wait=True):
             ledger = cls(path, live_jobs())
@@ -73,6 +78,6 @@ class Ledger:
             yield ledger
 
     def add(self, names: Iterable[str], job: str) -> None:
-        """Note, on disk at once, what a job is for."""
+        """Write down, on disk at once, that a job works for these runs or cells."""
         self.jobs |= dict.fromkeys(names, job)
         write_json(self.path, self.jobs)

@@ -1,6 +1,6 @@
-"""What jobs ask of a cluster: profiles in slurm/profiles/*.toml, or a user's own file of the same form.
+"""Profiles: the resources that jobs request, from slurm/profiles/*.toml or a user's own file of the same form.
 
-A file says what it needs to and leaves the rest at the defaults below, or at those of the shipped profile it is like:
+A key that a file leaves out has the default below, or the value of the shipped profile that `like` names:
 
     like = "v100"
     account = "my-project"
@@ -11,7 +11,7 @@ A file says what it needs to and leaves the rest at the defaults below, or at th
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -23,24 +23,38 @@ SHIPPED = Path(__file__).parent / "profiles"
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one job, which is one array task, on one node."""
+    """What one job requests. A job is one array task, on one node.
+
+    Attributes:
+        ranks: processes; on GPUs, one for each GPU.
+        gpus: GPUs of the job: 0 or `ranks`.
+        cpus_per_rank: CPU cores of each rank.
+        memory_gb: memory of the job in GB; None requests the site's default.
+        minutes: time limit. Work that is not done by then resumes in a requeued job.
+        cells: cells that one job evaluates, one after the other; 1 for training.
+    """
 
     ranks: int = 1
-    """Processes; one GPU each where there are GPUs."""
     gpus: int = 0
-    """Of the job: none, or as many as ranks."""
     cpus_per_rank: int = 1
     memory_gb: float | None = None
-    """Of the job; None leaves it to the site's default."""
     minutes: int = 60
-    """Time limit. What is not done by then goes on in a requeued job."""
     cells: int = 1
-    """Cells that one job evaluates, one after the other. Training has no use for it."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One kind of node and a site's names for it. Raises BadInputError where numbers cannot be."""
+    """One kind of node, and the site's names for it. Raises BadInputError for impossible numbers.
+
+    Attributes:
+        name: the shipped name or the path of the file.
+        training, evaluation: what jobs of each kind request.
+        partition, constraint, account, qos: the site's names, as for sbatch.
+        signal_s: seconds before the time limit at which Slurm signals tasks to save; it may do so a minute earlier.
+        setup: shell lines that run before srun, such as `module load`.
+        parallel: array tasks that may run at the same time.
+        gpu_gib: memory of one GPU in GiB; a plan says what fits into it.
+    """
 
     name: str
     training: Resources
@@ -50,13 +64,9 @@ class Profile:
     account: str | None = None
     qos: str | None = None
     signal_s: int = 120
-    """Seconds before the time limit at which tasks are told to save; Slurm may tell them a minute earlier still."""
     setup: tuple[str, ...] = ()
-    """Shell lines before srun: modules to load, variables to set."""
     parallel: int = 64
-    """Array tasks that may run at once."""
     gpu_gib: float | None = None
-    """Memory of one GPU, to say in a plan what fits."""
 
     def __post_init__(self) -> None:
         for part, resources in (("training", self.training), ("evaluation", self.evaluation)):
@@ -71,7 +81,7 @@ class Profile:
         for key in ("signal_s", "parallel", "gpu_gib"):
             self._positive(key, getattr(self, key))
         if self.training.cells != 1:
-            raise self._bad("training.cells", self.training.cells, "1, for only evaluation has cells")
+            raise self._bad("training.cells", self.training.cells, "1: a training job evaluates no cells")
 
     def _positive(self, key: str, value: float | None) -> None:
         if value is not None and not 0 < value < inf:
@@ -82,12 +92,12 @@ class Profile:
 
 
 def shipped_profiles() -> tuple[str, ...]:
-    """Names that load_profile takes."""
+    """Names of the profiles in slurm/profiles."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
 
 
 def load_profile(name_or_path: str) -> Profile:
-    """The profile of a shipped name, or of a TOML file. Raises BadInputError in one line for what it cannot use."""
+    """Load the profile of a shipped name or of a TOML file. Raises BadInputError, one line, for unusable values."""
     name, table = name_or_path, _read(name_or_path)
     if "like" in table:
         like = table.pop("like")
@@ -100,24 +110,12 @@ def load_profile(name_or_path: str) -> Profile:
             if isinstance(table.get(part), dict)
         }
         table = base | table | parts
-    hints = get_type_hints(Profile)
-    values: dict[str, Any] = {"name": name, "training": {}, "evaluation": {}}
-    for key, value in table.items():
-        if key == "name" or key not in hints:
-            raise _unknown(name, key, [field.name for field in fields(Profile) if field.name != "name"] + ["like"])
-        values[key] = _typed(name, key, value, dict if hints[key] is Resources else hints[key])
+    hints = get_type_hints(Profile) | {"training": dict, "evaluation": dict, "like": str}
+    del hints["name"]
+    values = _typed(name, "", table, hints)
     for part in ("training", "evaluation"):
-        values[part] = _resources(name, part, values[part])
-    return Profile(**values)
-
-
-def _resources(name: str, part: str, table: Mapping[str, Any]) -> Resources:
-    hints = get_type_hints(Resources)
-    for key in table:
-        if key not in hints:
-            raise _unknown(name, f"{part}.{key}", list(hints))
-    values: dict[str, Any] = {key: _typed(name, f"{part}.{key}", value, hints[key]) for key, value in table.items()}
-    return Resources(**values)
+        values[part] = Resources(**_typed(name, f"{part}.", values.get(part, {}), get_type_hints(Resources)))
+    return Profile(name=name, **values)
 
 
 def _read(name_or_path: str) -> dict[str, Any]:
@@ -146,25 +144,28 @@ _WORDS = {
 }
 
 
-def _typed(name: str, key: str, value: object, hint: Any) -> object:
-    """The value, if it has the type that the field says; TOML has neither None nor tuples."""
-    if hint == tuple[str, ...]:
-        if isinstance(value, list) and all(isinstance(line, str) for line in value):
-            return tuple(value)
-    elif isinstance(value, int | float if hint == float | None else hint) and not isinstance(value, bool):
-        return value
-    raise BadInputError(f"profile {name}: {key} = {value!r}; it should be {_WORDS[hint]}")
-
-
-def _unknown(name: str, key: str, known: list[str]) -> BadInputError:
-    return BadInputError(f"profile {name}: unknown key {key}; it should be one of {', '.join(known)}")
+def _typed(name: str, prefix: str, table: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a table, with lists as tuples. BadInputError for an unknown key or a value of another type."""
+    values = {}
+    for key, value in table.items():
+        if key not in hints:
+            raise BadInputError(f"profile {name}: unknown key {prefix}{key}; it should be one of {', '.join(hints)}")
+        hint = hints[key]
+        if hint == tuple[str, ...]:
+            right = isinstance(value, list) and all(isinstance(line, str) for line in value)
+        else:  # isinstance(True, int) holds
+            right = isinstance(value, int | float if hint == float | None else hint) and not isinstance(value, bool)
+        if not right:
+            raise BadInputError(f"profile {name}: {prefix}{key} = {value!r}; it should be {_WORDS[hint]}")
+        values[key] = tuple(value) if isinstance(value, list) else value
+    return values
 
 
 def submitit_parameters(profile: Profile, resources: Resources, job_name: str) -> dict[str, Any]:
     """Keyword arguments for `submitit.AutoExecutor(folder, cluster="slurm").update_parameters`.
 
-    Jobs may be requeued, and submitit appends to their logs. CPUs per task are said twice, because srun no longer
-    takes them over from sbatch (since Slurm 22.05).
+    Jobs may be requeued, and submitit appends to their logs. srun gets the CPUs per task again, because it does not
+    inherit them from sbatch since Slurm 22.05.
     """
     parameters = {
         "name": job_name,

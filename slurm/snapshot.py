@@ -1,4 +1,4 @@
-"""A copy of the code for the tasks of a submission: they run what was there when they were submitted."""
+"""A copy of the code for the jobs of a submission, so that later edits do not change what they run."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-from bench.system.environment import SNAPSHOT, commit
+from bench.system.provenance import SNAPSHOT, commit
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("models", "bench", "slurm", "paper_figures")
@@ -15,9 +15,9 @@ KINDS = {".py", ".toml", ".safetensors", ".json", ".sh"}
 
 
 def take_snapshot(folder: Path) -> Path:
-    """Copy the code into a folder of `folder` named by its digest, unless it is there; the copy's path.
+    """Copy the code into `folder`/<its digest>, unless that exists; returns the path of the copy.
 
-    Its tasks set PYTHONPATH to it. Records made with it name the commit that it was taken of.
+    Jobs set PYTHONPATH to the copy. It holds the commit of the checkout, which their records name.
     """
     files = sorted(
         path

@@ -1,7 +1,7 @@
-"""A grid's missing work as jobs of a cluster:   python slurm/submit.py --suite imagenet --grid smoothing --profile v100
+"""Submits a grid's missing work to Slurm: python slurm/submit.py --suite imagenet --grid smoothing --profile v100
 
-The same as `bench/run_grid.py --executor slurm`. Trainings are one array; cells are an array for each training, which
-they wait for. What other submissions have queued is not queued again. Jobs run a copy of the code as it is now.
+This is `bench/run_grid.py --executor slurm`. All trainings are one array. The cells of each training are an array that
+starts after it. Work that another submission has queued is not queued again. Jobs run a copy of the code as it is now.
 """
 
 import shlex
@@ -15,45 +15,85 @@ from typing import Any
 import submitit
 from tqdm import tqdm
 
-from bench.evaluation.plan import needed_runs, untrained
-from bench.spec.arguments import ExecutionArguments
-from bench.spec.assets import Assets
+from bench.evaluation.executors import Work
+from bench.evaluation.plan import Capacity, needed_runs, untrained
+from bench.spec.arguments import Places, Running
 from bench.spec.cells import TrainingRun
+from bench.spec.contenders import Suite
 from bench.spec.measurements import AnyCell
-from bench.spec.suites import Suite
 from bench.store.records import Store, missing
 from bench.system.command_line import run as run_main
 from bench.system.errors import BadInputError
 from slurm.jobs import Ledger, NoAnswerError
-from slurm.resources import Profile, Resources, submitit_parameters
+from slurm.resources import Profile, Resources, load_profile, submitit_parameters
 from slurm.snapshot import take_snapshot
 from slurm.tasks import CellsTask, TrainingTask
 
-REQUEUES = 1000  # each makes progress, or gives a cell up
-POLL_S, PATIENCE = 5.0, 60  # seconds between looks at the queue; how often Slurm may not answer
-EARLY_S = 60  # how much earlier than asked for Slurm may signal
+REQUEUES = 1000  # at most, of one job: each requeued job makes progress or gives a cell up
+POLL_S, PATIENCE = 5.0, 60  # seconds between two looks at the queue; looks in a row that Slurm may leave unanswered
+EARLY_S = 60  # Slurm may signal this much earlier than requested
+
+
+class Slurm:
+    """The executor that queues work on a cluster (`bench.evaluation.executors`)."""
+
+    queues = True
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def check(self) -> None:
+        """BadInputError for options that make no sense, or a profile that cannot be used."""
+        self._work.running.check()
+        load_profile(self._work.profile)
+
+    def capacity(self) -> Capacity:
+        """As many cells as the profile lets run at once."""
+        profile = load_profile(self._work.profile)
+        gpu = self._work.suite.gpus > 1 or profile.gpu_gib is not None
+        return Capacity(profile.parallel, gpu, profile.gpu_gib)
+
+    def run(self, cells: Sequence[AnyCell]) -> int | None:
+        """Submit the work that cells still need, and say what was submitted.
+
+        Returns:
+            How many cells ended as neither `done` nor `skipped`; None if the jobs are not waited for.
+
+        Raises:
+            BadInputError: Slurm refuses a job, or does not answer.
+        """
+        work = self._work
+        store = Store(work.store.root.parent.resolve(), work.suite.name)
+        profile, places = load_profile(work.profile), _absolute(work.places)
+        submission = Submission(work.suite, store, profile, work.running, places)
+        trainings, evaluations = submission.submit(cells)
+        print(
+            f"submitted: {trainings} training(s), {evaluations} cell(s), without those that other jobs work on. Logs: "
+            f"{store.root / 'slurm' / 'logs'}. The same command with --wait shows progress"
+        )
+        if not work.wait:
+            return None
+        failed = 0
+        for cell in submission.wait(cells):
+            record = store.current(cell)
+            reason = "its job ended without a record" if record is None else f"{record.status}, {record.reason}"
+            print(f"{cell}: {reason}", file=sys.stderr)
+            failed += record is None or record.status != "skipped"
+        return failed
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What is submitted, and how.
-
-    Attributes:
-        suite: whose work it is.
-        store: absolute, so that tasks find it wherever they start.
-        profile: of the cluster.
-        execution: on what and how networks are run there.
-        assets: absolute, too.
-    """
+    """The work of a suite for one cluster; all paths are absolute, because jobs start in another folder."""
 
     suite: Suite
     store: Store
     profile: Profile
-    execution: ExecutionArguments
-    assets: Assets
+    running: Running
+    places: Places
 
     def submit(self, cells: Sequence[AnyCell]) -> tuple[int, int]:
-        """Queue what cells need and no job is at; how many trainings and cells that was. BadInputError if refused."""
+        """Queue the trainings and cells that no job works on; returns the number of each. BadInputError if refused."""
         with Ledger.opened(self.store.root) as ledger:
             todo = missing(self.store, cells)
             runs = [run for run in untrained(self.store, needed_runs(todo)) if run.name not in ledger.jobs]
@@ -67,8 +107,42 @@ class Submission:
                 self._evaluate(run, [cell for cell in todo if cell.run == run], ledger, code)
         return len(runs), len(todo)
 
+    def wait(self, cells: Sequence[AnyCell]) -> list[AnyCell]:
+        """Show progress until no job works for these cells; returns those that still have no `done` record.
+
+        A cell or training whose job ended without a result, for example because a node failed, is submitted once more.
+        """
+        again, silent = True, 0
+        form = "cells: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}{postfix}]"
+        with tqdm(total=len(cells), bar_format=form) as bar:
+            while True:
+                try:
+                    states, silent = self._states(cells), 0
+                except NoAnswerError:
+                    if (silent := silent + 1) > PATIENCE:
+                        raise
+                    time.sleep(POLL_S)
+                    continue
+                todo = missing(self.store, cells)  # after the states: ended jobs have written records
+                bar.n = len(cells) - sum(1 - self.store.fraction_done(cell) for cell in todo)
+                bar.set_postfix_str(", ".join(f"{states.count(s)} jobs {s.lower()}" for s in sorted(set(states))))
+                if not states:
+                    lost = [cell for cell in todo if self.store.current(cell) is None]
+                    if not lost or not again:
+                        return todo
+                    again = False
+                    bar.write(f"{len(lost)} cells have no record, and no job is left: they are submitted once more")
+                    self.submit(lost)
+                time.sleep(POLL_S)
+
+    def _states(self, cells: Iterable[AnyCell]) -> list[str]:
+        """States of the jobs that work for these cells and their trainings."""
+        names = {cell.key for cell in cells} | {run.name for run in needed_runs(cells)}
+        with Ledger.opened(self.store.root) as ledger:
+            return [ledger.live[job] for job in {job for name, job in ledger.jobs.items() if name in names}]
+
     def _train(self, runs: Sequence[TrainingRun], ledger: Ledger, code: Path) -> None:
-        tasks = [TrainingTask(run, self.store, self.execution, self.assets) for run in runs]
+        tasks = [TrainingTask(run, self.store, self.running, self.places) for run in runs]
         for run, job in zip(runs, self._queue("train", self.profile.training, tasks, code), strict=True):
             ledger.add([run.name], job)
 
@@ -76,9 +150,9 @@ class Submission:
         resources = self.profile.evaluation
         ordered = sorted(cells, key=lambda cell: -cell.work)
         count = -(-len(ordered) // resources.cells)
-        chunks = [ordered[i::count] for i in range(count)]  # each gets some expensive and some cheap ones
+        chunks = [ordered[i::count] for i in range(count)]  # each job gets expensive and cheap cells
         half_s = max(0, 60 * resources.minutes - self.profile.signal_s - EARLY_S) / 2
-        tasks = [CellsTask(self.suite, chunk, self.store, self.execution, self.assets, half_s) for chunk in chunks]
+        tasks = [CellsTask(self.suite, chunk, self.store, self.running, self.places, half_s) for chunk in chunks]
         training = None if run is None else ledger.jobs.get(run.name)
         for chunk, job in zip(chunks, self._queue("cells", resources, tasks, code, training), strict=True):
             ledger.add([cell.key for cell in chunk], job)
@@ -86,14 +160,14 @@ class Submission:
     def _queue(
         self, what: str, resources: Resources, tasks: Sequence[Any], code: Path, after: str | None = None
     ) -> list[str]:
-        """Submit tasks as one array, to start `after` a job has succeeded; their jobs."""
+        """Submit tasks as one array, which starts once the job `after` has succeeded; returns the ids of their jobs."""
         folder = self.store.root / "slurm" / "logs"
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=REQUEUES)
         parameters = submitit_parameters(self.profile, resources, f"{self.store.root.name}-{what}")
         setup = [
             *parameters.pop("slurm_setup", []),
             f"export PYTHONPATH={shlex.quote(str(code))}",
-            "export PYTHONSAFEPATH=1",  # else the folder that was submitted from would come before the copy
+            "export PYTHONSAFEPATH=1",  # otherwise Python would import from the folder of submission before the copy
             "export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK",
         ]
         if after is not None:
@@ -111,60 +185,23 @@ class Submission:
         return [job.job_id for job in jobs]
 
 
-def wait(submission: Submission, cells: Sequence[AnyCell]) -> list[AnyCell]:
-    """Show progress until no job is left that works for these cells; those that still have no `done` record.
-
-    A cell or training whose job ended without a result is submitted once more, as when a node fails.
-    """
-    again, silent = True, 0
-    form = "cells: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}{postfix}]"
-    with tqdm(total=len(cells), bar_format=form) as bar:
-        while True:
-            try:
-                states, silent = _states(submission, cells), 0
-            except NoAnswerError:
-                if (silent := silent + 1) > PATIENCE:
-                    raise
-                time.sleep(POLL_S)
-                continue
-            todo = missing(submission.store, cells)  # after the states: what jobs that have ended wrote is there
-            bar.n = len(cells) - sum(1 - submission.store.fraction_done(cell) for cell in todo)
-            bar.set_postfix_str(", ".join(f"{states.count(s)} jobs {s.lower()}" for s in sorted(set(states))))
-            if not states:
-                lost = [cell for cell in todo if submission.store.current(cell) is None]
-                if not lost or not again:
-                    return todo
-                again = False
-                bar.write(f"{len(lost)} cells have no record, and no job is left: they are submitted once more")
-                submission.submit(lost)
-            time.sleep(POLL_S)
-
-
-def _states(submission: Submission, cells: Iterable[AnyCell]) -> list[str]:
-    """States of the jobs that are under way for these cells and their trainings."""
-    names = {cell.key for cell in cells} | {run.name for run in needed_runs(cells)}
-    with Ledger.opened(submission.store.root) as ledger:
-        return [ledger.live[job] for job in {job for name, job in ledger.jobs.items() if name in names}]
-
-
-def absolute(assets: Assets) -> Assets:
-    """The same, wherever a task starts. A VAE that is a folder here is one there, and so is a usual folder of data."""
+def _absolute(places: Places) -> Places:
+    """The same places with absolute paths, because jobs start in another folder."""
     from bench.data import fashion
 
-    vae = str(Path(assets.vae).resolve()) if assets.vae and Path(assets.vae).is_dir() else assets.vae
-    weights = assets.inception_weights
-    data = assets.data or fashion.usual()
+    data, weights = places.data or fashion.usual(), places.inception_weights
     return replace(
-        assets,
-        prepared=assets.prepared.resolve(),
-        vae=vae,
+        places,
+        results=places.results.resolve(),
+        prepared=places.prepared.resolve(),
+        vae=str(Path(places.vae).resolve()) if places.vae and Path(places.vae).is_dir() else places.vae,
         inception_weights=weights and weights.resolve(),
         data=data and data.resolve(),
     )
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line of bench/run_grid.py, with --executor slurm."""
+    """Run the command line of bench/run_grid.py with --executor slurm; returns the exit status."""
     from bench import run_grid
 
     return run_grid.main(["--executor", "slurm", *(sys.argv[1:] if argv is None else argv)])

@@ -1,7 +1,8 @@
-"""One rank of a training job: bench/train.py under Slurm.   srun python slurm/train.py --suite imagenet --models fpdm
+"""Runs bench/train.py as one rank of a Slurm job: srun python slurm/train.py --suite imagenet [--models fpdm].
 
-Ranks find each other through Slurm's environment. The signal before the time limit (--signal=USR2@300) ends training at
-the same step everywhere; rank 0 writes the checkpoint and has the job requeued, until the training clock is full.
+In an array, task i trains the i-th contender of --models. Ranks find each other through Slurm's environment variables.
+The signal before the time limit (--signal=USR2@300) stops all ranks at the same step; rank 0 writes the checkpoint and
+requeues the job, until the training clock has reached its budget.
 """
 
 import os
@@ -10,9 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from submitit.helpers import TorchDistributedEnvironment
 
+from bench import train
+from bench.spec.arguments import suite_of
 from bench.store.records import Store
 from bench.system.allocator import restart_with_tuned_malloc
 from bench.system.command_line import parse, run
@@ -20,26 +24,43 @@ from bench.system.errors import BadInputError
 from bench.system.signals import Interrupts, OutOfTimeError
 from slurm.jobs import Ledger, this_job
 
-ATTEMPTS, PAUSE_S = 6, 10.0  # to have a job requeued, while its time lasts
+ATTEMPTS, PAUSE_S = 6, 10.0  # of requeueing, while the job's time lasts
+
+
+def contenders(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the contenders that this process trains: in an array the one with the task's index, else all.
+
+    Raises:
+        BadInputError: the array has more tasks than there are names.
+    """
+    if "SLURM_ARRAY_TASK_ID" not in os.environ:
+        return names
+    index = int(os.environ["SLURM_ARRAY_TASK_ID"])
+    if index >= len(names):
+        raise BadInputError(
+            f"array task {index} has no contender: there are {len(names)} ({', '.join(names)}); submit it with "
+            f"sbatch --array=0-{len(names) - 1}"
+        )
+    return names[index : index + 1]
 
 
 def set_ranks() -> None:
-    """Say in torch's words (RANK, WORLD_SIZE, ...) which of a Slurm job's tasks this is; outside of one, nothing."""
+    """Set torch's variables (RANK, WORLD_SIZE, ...) from those of Slurm. Does nothing outside of a Slurm job."""
     if "SLURM_JOB_ID" in os.environ:
-        os.environ.setdefault("SUBMITIT_EXECUTOR", "slurm")  # by which submitit knows where it is
+        os.environ.setdefault("SUBMITIT_EXECUTOR", "slurm")  # submitit reads Slurm's variables only if this is set
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
 
 
 def is_first() -> bool:
-    """Whether this is the job's first task, which speaks to Slurm for all."""
+    """Whether this is the first task of a Slurm job. Only this task requeues the job and writes to the ledger."""
     return "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_PROCID", "0") == "0"
 
 
 def requeue() -> None:
-    """Have this job, or task of an array, started again. A controller that is too busy is asked again.
+    """Requeue this job, or this task of an array. Asks again if the controller refuses or does not answer.
 
     Raises:
-        BadInputError: it did not take it.
+        BadInputError: all attempts failed.
     """
     if not is_first():
         return
@@ -55,12 +76,12 @@ def requeue() -> None:
             if result.returncode == 0:
                 return
             reason = " ".join(result.stderr.split())
-    raise BadInputError(f"job {job} could not be requeued ({reason}): submit it again, it goes on where it stopped")
+    raise BadInputError(f"job {job} could not be requeued ({reason}): submit it again to resume its checkpoint")
 
 
 @contextmanager
 def in_job() -> Iterator[Interrupts]:
-    """Train inside as one rank of a job, by these interrupts; when its time is up, the job is requeued."""
+    """Give the interrupts with which one rank of a job trains. When they stop it for its time, requeue the job."""
     interrupts = Interrupts()
     with interrupts.deferred():
         set_ranks()
@@ -71,16 +92,17 @@ def in_job() -> Iterator[Interrupts]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line of bench/train.py; returns the exit status."""
+    """Run the command line of bench/train.py; returns the exit status."""
     with in_job() as interrupts:
-        from bench import train
-
         arguments = parse(train.Arguments, argv)
-        if is_first():  # grids that are submitted meanwhile are not to queue the same training
-            store = Store(arguments.results.resolve(), arguments.suite)
+        suite = suite_of(arguments.what, arguments.training)
+        names = contenders(tuple(one.name for one in suite.chosen(arguments.what.models)))
+        arguments = replace(arguments, what=replace(arguments.what, models=names))
+        if is_first():  # so that grids submitted meanwhile do not queue the same training
+            store = Store(arguments.places.results.resolve(), suite.name)
             with Ledger.opened(store.root) as ledger:
                 ledger.add([run.name for run in arguments.runs()], this_job())
-        return train.main(argv, interrupts)
+        return train.train(arguments, interrupts)
     return 0  # requeued
 
 

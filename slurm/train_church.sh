@@ -1,7 +1,5 @@
 #!/usr/bin/env bash
-# Train the LSUN-Church twins for a day each on 8 V100s:   sbatch slurm/train_church.sh [flags of bench/train.py]
-# Options of sbatch come before the script's name, such as --account, --partition, --constraint, --export=ALL,SETUP=FILE.
-# A job saves before its time limit and is requeued, until its training clock is full.
+# Train the contenders of `church` on 8 V100s each, for a day of training clock. See train_body.sh.
 #SBATCH --job-name=church-train
 #SBATCH --array=0-1
 #SBATCH --nodes=1
@@ -14,11 +12,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=slurm-%x-%A_%a.out
-set -euo pipefail
-
-models=(dit fpdm)
-cores=${SLURM_CPUS_PER_TASK:-1}
-export OMP_NUM_THREADS=$cores
-[ -z "${SETUP:-}" ] || . "$SETUP" # a site's modules, if it has any
-srun --unbuffered --cpus-per-task="$cores" --kill-on-bad-exit=1 "${PYTHON:-.venv/bin/python}" slurm/train.py \
-    --suite church --models "${models[$SLURM_ARRAY_TASK_ID]}" "$@"
+body=${SLURM_SUBMIT_DIR:?start this script with sbatch}/slurm/train_body.sh
+[ -e "$body" ] ||
+    body=$(scontrol show job $SLURM_JOB_ID | sed -n 's|.*Command=\(.*/train_\)church.sh.*|\1body.sh|p;T;q')
+. "${body:?submit this script from the root of the repository}" church "$@"

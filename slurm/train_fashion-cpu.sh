@@ -1,7 +1,5 @@
 #!/usr/bin/env bash
-# Train the smaller Fashion-MNIST twins, 45 minutes on a core each:
-#     sbatch slurm/train_fashion-cpu.sh [flags of bench/train.py]
-# A job saves before its time limit and is requeued, until its training clock is full.
+# Train the contenders of `fashion-cpu` on one CPU core each, for 45 minutes of training clock. See train_body.sh.
 #SBATCH --job-name=fashion-cpu-train
 #SBATCH --array=0-1
 #SBATCH --ntasks=1
@@ -11,11 +9,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=slurm-%x-%A_%a.out
-set -euo pipefail
-
-models=(dit fpdm)
-cores=${SLURM_CPUS_PER_TASK:-1}
-export OMP_NUM_THREADS=$cores
-[ -z "${SETUP:-}" ] || . "$SETUP" # a site's modules, if it has any
-srun --unbuffered --cpus-per-task="$cores" "${PYTHON:-.venv/bin/python}" slurm/train.py \
-    --suite fashion-cpu --models "${models[$SLURM_ARRAY_TASK_ID]}" "$@"
+body=${SLURM_SUBMIT_DIR:?start this script with sbatch}/slurm/train_body.sh
+[ -e "$body" ] ||
+    body=$(scontrol show job $SLURM_JOB_ID | sed -n 's|.*Command=\(.*/train_\)fashion-cpu.sh.*|\1body.sh|p;T;q')
+. "${body:?submit this script from the root of the repository}" fashion-cpu "$@"

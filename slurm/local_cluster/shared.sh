@@ -1,4 +1,4 @@
-# What `up` and `down` share: the folder, and how the processes that stand in it are found and stopped.
+# Functions of `up` and `down`: find the cluster's folder and its processes, and stop them.
 
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,14 +13,14 @@ lacks() {
 mark="# Written by slurm/local_cluster/up, removed by down."
 ours() { [ "$(head -n 1 "$folder/slurm.conf" 2>/dev/null)" = "$mark" ]; }
 
-# The process of a pid file, if it is the daemon that was started from this folder and not a later one of that number.
+# The pid in a pid file, if that process is the daemon of this folder and not a later process with the same pid.
 daemon() {
   local pid
   pid=$(cat "$folder/$1.pid" 2>/dev/null) && [ -n "$pid" ] &&
     tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$folder/" && echo "$pid"
 }
 
-# slurmd's children of single jobs outlive it. They are known by its log, which they keep open.
+# slurmd's child processes for job steps outlive it. They are found by its log, which they keep open.
 step_daemons() {
   local log
   for log in /proc/[0-9]*/fd/*; do
@@ -36,7 +36,7 @@ descendants() {
   done
 }
 
-stop() {  # TERM, and KILL for one that is still there after five seconds; a zombie has no command line
+stop() {  # TERM, then KILL after five seconds; a zombie has no command line
   kill "$1" 2>/dev/null || return 0
   for _ in $(seq 50); do
     [ -n "$(tr -d '\0' 2>/dev/null <"/proc/$1/cmdline")" ] || return 0
@@ -45,7 +45,7 @@ stop() {  # TERM, and KILL for one that is still there after five seconds; a zom
   kill -KILL "$1" 2>/dev/null || true
 }
 
-# Jobs first, while there is someone to stop them; then the daemons; then what they left of jobs; then the files.
+# Stop jobs while the daemons can do it, then the daemons, then leftover processes of jobs; then delete the files.
 stop_cluster() {
   local name pid left run
   export SLURM_CONF=$folder/slurm.conf
@@ -71,6 +71,6 @@ stop_cluster() {
   rm -rf "$folder"/{run,state,slurm.conf} "$folder"/{munged,slurmctld,slurmd}.{pid,log} "$folder/start.log"
 }
 
-folder_of() {  # of the first argument, or the default
+folder_of() {  # the first argument, or the default folder
   realpath -m -- "${1:-$here/../../.local_cluster}"
 }

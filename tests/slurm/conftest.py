@@ -1,4 +1,4 @@
-"""A one-node Slurm for the tests that are marked so."""
+"""A one-node Slurm for the tests marked `slurm`."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ def run_script(name, *arguments):
 
 @pytest.fixture(scope="session")
 def local_cluster():
-    """Runs scripts: local_cluster("up", folder). Where none can start, tests skip, or with FPDM_REQUIRE_SLURM fail."""
+    """Runs a script: local_cluster("up", folder). Skips, or fails with FPDM_REQUIRE_SLURM, where no Slurm can start."""
     check = run_script("up", "--check")
     if check.returncode != 0:
         (pytest.fail if os.environ.get("FPDM_REQUIRE_SLURM") else pytest.skip)(check.stderr.strip())
@@ -24,7 +24,7 @@ def local_cluster():
 
 @pytest.fixture(scope="session")
 def cluster(local_cluster, tmp_path_factory):
-    """The folder of a running cluster, which SLURM_CONF names while tests run."""
+    """The folder of a running cluster, to which SLURM_CONF points."""
     folder = tmp_path_factory.mktemp("cluster")
     try:
         up = local_cluster("up", folder)

@@ -1,4 +1,4 @@
-"""What tests of jobs share: waiting, small images, a small autoencoder, Inception with weights drawn at random."""
+"""Helpers of the Slurm tests: waiting, processes, random images, a small autoencoder, Inception with random weights."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def wait_until(condition, seconds, what):
-    """The first true value of condition(); fails after so many seconds."""
+    """Wait for the first true value of condition() and return it; fail after so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
@@ -25,7 +25,7 @@ def wait_until(condition, seconds, what):
 
 
 def python(*arguments, check=True, timeout=600, **environment):
-    """Run a command of the repository as its users do, from its root."""
+    """Run a command from the root of the repository, as users do."""
     result = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
@@ -41,7 +41,7 @@ def python(*arguments, check=True, timeout=600, **environment):
 
 @contextmanager
 def started(*arguments, **environment):
-    """The same in the background, inside; its output is one text."""
+    """Run a command in the background while the context lasts, with stdout and stderr as one text."""
     with subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
@@ -58,13 +58,13 @@ def started(*arguments, **environment):
 
 
 def queued():
-    """Jobs that have not ended: state by job."""
+    """States of the jobs that have not ended, by job id."""
     out = subprocess.run(["squeue", "--noheader", "--array", "--format=%i|%T"], capture_output=True, text=True).stdout
     return dict(line.split("|") for line in out.split())
 
 
 def processes(text):
-    """Ids of processes whose command line holds a text."""
+    """Ids of the processes whose command line contains a text."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -77,7 +77,7 @@ def processes(text):
 
 
 def make_picture(rng, width, height):
-    """Smooth colours with some noise: something that JPEG and an autoencoder can make something of."""
+    """A random picture of smooth colours with some noise."""
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     waves = rng.uniform(1, 9, (3, 2))
     planes = [np.sin(a * x * 3 + b * y * 3) for a, b in waves]
@@ -86,7 +86,7 @@ def make_picture(rng, width, height):
 
 
 def make_imagenet(folder, images=64, classes=4):
-    """train/<wnid>/<wnid>_<n>.JPEG, as ImageNet is shipped."""
+    """Write images in the layout of ImageNet, train/<wnid>/<wnid>_<n>.JPEG; returns the folder."""
     rng = np.random.default_rng(0)
     for i in range(images):
         wnid = f"n{1440764 + 1000 * (i % classes):08d}"
@@ -97,7 +97,7 @@ def make_imagenet(folder, images=64, classes=4):
 
 
 def make_vae(folder):
-    """A small AutoencoderKL, 8 times down, four latent channels, as `save_pretrained` writes it."""
+    """Save a small AutoencoderKL with downsampling by 8 and four latent channels; returns the folder."""
     from diffusers import AutoencoderKL
 
     torch.manual_seed(0)
@@ -108,7 +108,7 @@ def make_vae(folder):
 
 
 def make_inception(path, monkeypatch):
-    """Weights for Inception's architecture, drawn at random, in a file as torch-fidelity's."""
+    """Save random weights of Inception in torch-fidelity's format; returns the path."""
     from torch_fidelity import feature_extractor_inceptionv3 as inception
 
     torch.manual_seed(0)

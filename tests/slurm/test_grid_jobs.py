@@ -1,4 +1,4 @@
-"""Grids as jobs of a real Slurm: a local run's records; kills, cancelled jobs, time limits; two submissions at once."""
+"""Grids as jobs of a real Slurm: the records of a local run; kills, cancelled jobs, time limits; two submissions."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def profile(tmp_path):
 
 @pytest.fixture
 def on_slurm(cluster, profile, tmp_path):
-    """The flags that have a grid's work done by the cluster, into tmp_path/results."""
+    """The flags that run a grid on the cluster, with results in tmp_path/results."""
     yield ("--executor", "slurm", "--profile", str(profile), "--results", str(tmp_path / "results"))
     if left := list(queued()):
         subprocess.run(["scancel", *left], check=True)
@@ -48,7 +48,7 @@ def records(results):
 
 
 def evaluated(results):
-    """How often a task said that it evaluated each cell, and to what end."""
+    """How often the logs say that a cell ended, by (key, status)."""
     said = Counter()
     for log in (results / "digits" / "slurm" / "logs").glob("*_log.out"):
         said.update(re.findall(r"^\d\d:\d\d:\d\d ([0-9a-f]{16}) (\w+)", log.read_text(), re.MULTILINE))
@@ -56,7 +56,7 @@ def evaluated(results):
 
 
 def tasks_of(results):
-    """The processes of tasks of this results folder."""
+    """Ids of the processes that run tasks of this results folder."""
     ours = set(processes(f"{results}/digits/slurm/logs"))
     return [pid for pid in processes("submitit.core._submit") if pid in ours]
 
@@ -111,14 +111,14 @@ def test_a_killed_task_and_a_cancelled_job_are_run_again_and_nothing_twice(on_sl
 
 
 def cells_array(results):
-    """The array of the cells, as the ledger names it: `17_`. None before there is one."""
+    """The prefix of the cell jobs' ids in the ledger, such as `17_`; None before they are submitted."""
     path = results / "digits" / "slurm" / "jobs.json"
     jobs = json.loads(path.read_text()) if path.exists() else {}
     return next((job.split("_")[0] + "_" for name, job in jobs.items() if not name.startswith("fpdm")), None)
 
 
 def test_a_cell_whose_process_is_killed_twice_has_a_record_that_says_so(on_slurm, tmp_path):
-    """As the kernel kills what takes more memory than there is. The task goes on with its other cells."""
+    """As the kernel kills a process when memory runs out. The task continues with its other cells."""
     results = tmp_path / "results"
     python("bench/train.py", *TRAIN, "--results", results)
     cells = ("--only", *first_keys(4))
@@ -138,7 +138,7 @@ def test_a_cell_whose_process_is_killed_twice_has_a_record_that_says_so(on_slurm
     (oom,) = (record for record in found.values() if record["status"] == "oom")
     assert oom["reason"] == "its process was killed, most likely for memory"
     assert f"oom, {oom['reason']}" in output
-    python("bench/run_grid.py", *GRID, *cells, *on_slurm, "--wait")  # again, with enough of it
+    python("bench/run_grid.py", *GRID, *cells, *on_slurm, "--wait")  # again, with enough memory
     assert {record["status"] for record in records(results).values()} == {"done"}
 
 
@@ -148,7 +148,7 @@ def first_keys(count):
 
 
 def children(pid):
-    """A task's processes that evaluate: those that multiprocessing has spawned."""
+    """Ids of a task's evaluating processes, which multiprocessing has spawned."""
     try:
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -172,7 +172,7 @@ def test_two_submissions_of_one_grid_at_once_do_no_work_twice(on_slurm, tmp_path
 
 
 def test_a_cell_that_a_whole_job_is_not_enough_for_ends_as_timeout(on_slurm, tmp_path):
-    """A job of two minutes, told a minute or two before; the first batch of its cell takes longer."""
+    """The job has two minutes and is signalled one or two before its end; the first batch of its cell takes longer."""
     results = tmp_path / "results"
     (tmp_path / "mine.toml").write_text('like = "local"\nsignal_s = 60\n[evaluation]\ncells = 4\nminutes = 2\n')
     python("bench/train.py", *TRAIN, "--results", results)
@@ -192,7 +192,7 @@ def sampling_seconds(part):
 
 
 def test_a_cell_whose_time_is_up_goes_on_after_its_last_batch(on_slurm, tmp_path):
-    """Twenty batches of some seconds; the job is told that its time is up when most of them are done."""
+    """The cell has twenty batches of some seconds; the job is signalled when most of them are done."""
     results = tmp_path / "results"
     python("bench/train.py", *TRAIN, "--results", results)
     long = (*SMALL, "--grid", "reuse", "--budget", "560", "--samples", "2500", "--train-steps", "12")

@@ -28,7 +28,7 @@ def slurm(*command):
 
 
 def submit(tmp_path, body, *flags):
-    """Submit a batch script; what its jobs print stands in out-JOB (out-ARRAY_TASK)."""
+    """Submit a batch script; its jobs print to out-JOB (out-ARRAY_TASK)."""
     script = tmp_path / "job.sh"
     script.write_text(f"#!/usr/bin/env bash\n{body}\n")
     output = tmp_path / ("out-%A_%a" if any("--array" in flag for flag in flags) else "out-%j")
@@ -36,7 +36,7 @@ def submit(tmp_path, body, *flags):
 
 
 def printed(tmp_path, job, pattern):
-    """A function for wait_for: all that a job printed that matches."""
+    """A function for wait_for that returns the matches of a pattern in what a job printed."""
 
     def look():
         path = tmp_path / f"out-{job}"
@@ -50,7 +50,7 @@ def state(job):
 
 
 def processes(folder):
-    """Ids of living processes that know the cluster of the folder: daemons, steps and what jobs started."""
+    """Ids of the living processes of a folder's cluster: daemons, job steps and children of jobs."""
     mark = f"SLURM_CONF={folder}/slurm.conf".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*"):
@@ -63,7 +63,7 @@ def processes(folder):
 
 
 def listening(pids):
-    """Addresses at which the processes listen for TCP."""
+    """The addresses on which the processes listen for TCP."""
     sockets = set()
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").glob("*"):

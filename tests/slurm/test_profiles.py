@@ -10,8 +10,8 @@ from slurm.resources import Profile, Resources, load_profile, shipped_profiles, 
 
 @pytest.fixture
 def sbatch_lines(tmp_path, monkeypatch):
-    """The lines of the batch script that submitit makes of a profile's part."""
-    monkeypatch.setattr(SlurmExecutor, "affinity", classmethod(lambda cls: 2))  # as if there were an srun here
+    """Returns the lines of the batch script that submitit makes for a part of a profile."""
+    monkeypatch.setattr(SlurmExecutor, "affinity", classmethod(lambda cls: 2))  # as if srun were installed
 
     def make(profile, resources):
         executor = submitit.AutoExecutor(tmp_path, cluster="slurm")

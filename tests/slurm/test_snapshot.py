@@ -1,10 +1,10 @@
-"""The copy of the code that a submission's tasks run."""
+"""The copy of the code that the jobs of a submission run."""
 
 import json
 import subprocess
 import sys
 
-from bench.system.environment import commit
+from bench.system.provenance import commit
 from slurm.snapshot import ROOT, take_snapshot
 
 
@@ -13,11 +13,11 @@ def test_tasks_run_the_code_as_it_was_and_know_its_commit(tmp_path):
     assert take_snapshot(tmp_path / "code") == copy  # the same code, the same copy
     assert [path.name for path in (tmp_path / "code").iterdir()] == [copy.name]
     script = (
-        "import json, bench, models, slurm, slurm.tasks; from bench.system.environment import commit\n"
-        "from bench.quality.extractor_weights import extractor_digest\n"
+        "import json, bench, models, slurm, slurm.tasks; from bench.system.provenance import commit\n"
+        "from bench.quality.classifier import weights_digest, weights_path\n"
         "from slurm.resources import shipped_profiles\n"
-        "print(json.dumps([bench.__file__, models.__file__, slurm.__file__, commit(), extractor_digest('digits-cnn'),"
-        " shipped_profiles()]))"
+        "print(json.dumps([bench.__file__, models.__file__, slurm.__file__, commit(),"
+        " weights_digest(weights_path('digits-cnn').read_bytes()), shipped_profiles()]))"
     )
     out = subprocess.run(
         [sys.executable, "-c", script],
@@ -33,4 +33,4 @@ def test_tasks_run_the_code_as_it_was_and_know_its_commit(tmp_path):
     assert len(digest) == 16
     assert "v100" in profiles
     assert not (copy / "tests").exists()
-    assert (ROOT / "bench" / "spec" / "grids.py").read_bytes() == (copy / "bench" / "grids.py").read_bytes()
+    assert (ROOT / "bench/spec/cells.py").read_bytes() == (copy / "bench/spec/cells.py").read_bytes()

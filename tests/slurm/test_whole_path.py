@@ -1,4 +1,4 @@
-"""From images to numbers, the whole way of a 256-pixel suite, as jobs of a real Slurm."""
+"""The whole path of a 256-pixel suite from images to a table, as jobs of a real Slurm."""
 
 import json
 
@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from on_cluster import make_imagenet, make_inception, make_vae, python
 
-from bench.store.references import Reference
+from bench.spec.reference import Reference
 
 pytestmark = pytest.mark.slurm
 
