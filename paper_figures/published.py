@@ -32,14 +32,14 @@ TABLE2_FID = {
 # Table 3, training iterations M = N -> FID
 TABLE3_FID = {3: 43.0, 6: 43.2, 12: 61.5, 24: 567.6}
 
-# Table 4, (N, method) -> FID
+# Table 4, (N, unroll) -> FID
 TABLE4_FID = {
     (6, "jfb"): 567.6,
-    (6, "multi-step jfb"): 48.2,
-    (6, "stochastic jfb"): 43.2,
+    (6, "multi-step"): 48.2,
+    (6, "stochastic"): 43.2,
     (12, "jfb"): 567.6,
-    (12, "multi-step jfb"): 79.9,
-    (12, "stochastic jfb"): 61.5,
+    (12, "multi-step"): 79.9,
+    (12, "stochastic"): 61.5,
 }
 
 # Table 5, allocation -> iterations per step -> FID

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator
 
 from bench.spec.accounts import ACCOUNTS, Account
-from bench.spec.grids import by_account
+from bench.spec.grids.beyond import by_account
+from models.families import forward_passes
 from paper_figures import style
 from paper_figures.claims.ledger import EQUAL_COMPUTE, judge
 from paper_figures.claims.rules import COMPARABLE, TABLE1, at_budget, comparable
-from paper_figures.evidence.comparisons import SAMPLERS, number, twins
-from paper_figures.evidence.gather import Evidence, plus_minus
+from paper_figures.evidence.columns import number, plus_minus
+from paper_figures.evidence.comparisons import SAMPLERS, twins
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Verdict
 from paper_figures.evidence.pairing import UntestedError
 from paper_figures.tables.writing import printed, write_table
@@ -39,9 +40,7 @@ CURRENCIES = {  # account -> heading, factor and format of what is spent on one 
     "macs": ("MMACs / image", 1e-6, ".0f"),
     "seconds": ("ms / image", 1e3, ".3g"),
 }
-LOOKS = {  # account -> color and marker
-    name: (style.SERIES[i], style.MARKERS[i + 1]) for i, name in enumerate(ACCOUNTS)
-}
+LOOKS = {name: (style.SERIES[i], style.MARKERS[i + 1]) for i, name in enumerate(ACCOUNTS)}  # color and marker
 
 
 def draw(evidence: Evidence) -> list[Path]:
@@ -51,7 +50,11 @@ def draw(evidence: Evidence) -> list[Path]:
     table, found = summary(evidence), verdicts(evidence)
     return [
         *write_table(
-            evidence, "accounts", table, _readable(table), f"{_note(evidence)} {evidence.choice} {_holds(evidence)}"
+            evidence,
+            "accounts",
+            table,
+            _readable(evidence, table),
+            f"{_note(evidence)} {evidence.choice} {_holds(evidence)}",
         ),
         *write_table(evidence, "accounts_claims", found, found, _note(evidence)),
         *_figure(evidence, table),
@@ -68,12 +71,12 @@ def _holds(evidence: Evidence) -> str:
 
 def table_text(evidence: Evidence) -> str:
     """The tables to print at the end of a run."""
-    return f"{printed(evidence, _readable(summary(evidence)))}\n\n{printed(evidence, verdicts(evidence))}"
+    return f"{printed(evidence, _readable(evidence, summary(evidence)))}\n\n{printed(evidence, verdicts(evidence))}"
 
 
 def arms(evidence: Evidence) -> dict[str, Evidence]:
     """The evidence of each account that there are cells of, by its name."""
-    cells = by_account(evidence.twins, evidence.selection)
+    cells = by_account(style.suite_of(evidence), evidence.selection)
     return {
         name: replace(evidence, cells=some, selection=replace(evidence.selection, account=name))
         for name, some in cells.items()
@@ -91,16 +94,16 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 
 
 def _spent(evidence: Evidence, row: dict[str, Any]) -> dict[str, float]:
-    """What DiT and the chosen FPDM spend on one image, in every currency: `dit_macs`, `fpdm_seconds`, ..."""
-    suite, prices = evidence.twins, evidence.selection.prices
-    chosen = {"dit": (row["budget"] // suite.dit.depth, 0), "fpdm": (row["steps"], row["iterations"])}
+    """What the baseline and the chosen subject spend on one image: columns `<contender>_<currency>`."""
+    suite, prices = style.suite_of(evidence), evidence.selection.prices
+    depth = forward_passes(suite.baseline.config)
+    chosen = {suite.baseline: (row["budget"] // depth, 0), suite.subject: (row["steps"], row["iterations"])}
     spent = {}
-    for model, name in product(chosen, CURRENCIES):
-        steps, iterations = chosen[model]
+    for (one, (steps, iterations)), name in product(chosen.items(), CURRENCIES):
         known = not math.isnan(steps) and (name != "seconds" or prices is not None)
         images = prices.batch_size if name == "seconds" and prices is not None else 1
-        price = Account(name, prices).step_price(suite.model(model), int(iterations)) if known else math.nan
-        spent[f"{model}_{name}"] = steps * price / images
+        price = Account(name, prices).step_price(one.config, int(iterations)) if known else math.nan
+        spent[f"{one.name}_{name}"] = steps * price / images
     return spent
 
 
@@ -126,20 +129,22 @@ def verdicts(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
+def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+    suite = style.suite_of(evidence)
+    (base, subject), (a, b) = zip(*((one.name, one.label) for one in (suite.baseline, suite.subject)), strict=True)
     columns: dict[str, Any] = {
         "equal in": table.account.map(ACCOUNTS),
-        "DiT passes": table.budget,
+        f"{a} passes": table.budget,
         "sampler": table.sampler.map(SAMPLERS),
-        "DiT FD": plus_minus(table.dit_fd, table.dit_half),
-        "best FPDM FD": plus_minus(table.fpdm_fd, table.fpdm_half),
+        f"{a} FD": plus_minus(table[f"{base}_fd"], table[f"{base}_half"]),
+        f"best {b} FD": plus_minus(table[f"{subject}_fd"], table[f"{subject}_half"]),
         "iterations x steps": table.schedule,
     }
     for name, (heading, scale, form) in CURRENCIES.items():
-        dit, fpdm = (number(table[f"{model}_{name}"] * scale, form) for model in ("dit", "fpdm"))
-        if any(dit):
-            columns[f"{heading} (DiT, FPDM)"] = [f"{a}, {b}" if b else a for a, b in zip(dit, fpdm, strict=True)]
-    columns |= {"best FPDM / DiT": table.ratio_text, "verdict": table.verdict}
+        spent = [number(table[f"{one}_{name}"] * scale, form) for one in (base, subject)]
+        if any(spent[0]):
+            columns[f"{heading} ({a}, {b})"] = [", ".join(filter(None, pair)) for pair in zip(*spent, strict=True)]
+    columns |= {f"best {b} / {a}": table.ratio_text, "verdict": table.verdict}
     return pd.DataFrame(columns | {"Table 1": table.claim, "holds": table.holds})
 
 
@@ -158,7 +163,7 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
     if drawn.empty:
         return []
     samplers, budgets = list(dict.fromkeys(table.sampler)), sorted(set(table.budget))
-    figure, axes = style.panels(len(samplers), height_in=2.9)
+    figure, ((*axes,),) = style.panels(1, len(samplers), height_in=2.9, sharey=True)
     ends = drawn[["ratio", "ratio_low", "ratio_high", "published_ratio"]].to_numpy(float)
     low, high = min(np.nanmin(ends), 1 / COMPARABLE) / 1.1, max(np.nanmax(ends), COMPARABLE) * 1.1
     for axis, sampler in zip(axes, samplers, strict=True):
@@ -180,10 +185,7 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
 
 def _backdrop(axis: Axes, rows: pd.DataFrame, budgets: list[int], low: float) -> None:
     """The axes; what Table 1 says of each budget, shaded, and the published ratio."""
-    axis.set_yscale("log")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_locator(NullLocator())
+    style.log_y(axis, style.FINE)
     axis.set_xticks(range(len(budgets)), [str(budget) for budget in budgets])
     axis.set_xlim(-0.5, len(budgets) - 0.5)
     axis.grid(axis="x", visible=False)
@@ -192,11 +194,11 @@ def _backdrop(axis: Axes, rows: pd.DataFrame, budgets: list[int], low: float) ->
         bottom, top = (1 / COMPARABLE, COMPARABLE) if rule is comparable else (low, 1)
         label = "what Table 1 says" if i == 0 else ""
         axis.bar(place, top - bottom, 0.86, bottom, color="#dfe7ec", linewidth=0, zorder=0, label=label)
-    axis.axhline(1, color="#444444", linewidth=0.8, zorder=2)
+    axis.axhline(1, color=style.INK, linewidth=0.8, zorder=2)
     known = rows.dropna(subset="published_ratio").drop_duplicates("budget")
     at = [budgets.index(budget) - 0.3 for budget in known.budget]
     label = "published" if len(known) else ""
-    axis.plot(at, known.published_ratio, "_", color="#444444", markersize=9, markeredgewidth=1.5, label=label)
+    axis.plot(at, known.published_ratio, "_", color=style.INK, markersize=9, markeredgewidth=1.5, label=label)
 
 
 def _points(axis: Axes, rows: pd.DataFrame, budgets: list[int]) -> None:
@@ -204,11 +206,11 @@ def _points(axis: Axes, rows: pd.DataFrame, budgets: list[int]) -> None:
     for i, (name, (color, marker)) in enumerate(LOOKS.items()):
         some = rows[rows.account == name]
         at = np.array([budgets.index(budget) for budget in some.budget]) + 0.2 * (i - 0.5)
-        axis.vlines(at, some.ratio_low, some.ratio_high, color=color, linewidth=1)
-        for end in (some.ratio_low, some.ratio_high):
-            axis.plot(at, end, "_", color=color, markersize=4)
+        ends = [some.ratio - some.ratio_low, some.ratio_high - some.ratio]
+        if len(some):
+            axis.errorbar(at, some.ratio, yerr=ends, fmt="none", ecolor=color, elinewidth=1, capsize=2)
+            axis.plot([], [], marker, color=color, label=f"equal {ACCOUNTS[name]}")
         for holds, face in ((True, color), (False, "white")):
             chosen = (some.holds == "yes").to_numpy() == holds
-            axis.plot(at[chosen], some.ratio[chosen], marker, color=color, markerfacecolor=face, markersize=5)
-        if len(some):
-            axis.plot([], [], marker, color=color, markersize=5, label=f"equal {ACCOUNTS[name]}")
+            look = {"color": color, "markerfacecolor": face, "markeredgecolor": color}
+            axis.plot(at[chosen], some.ratio[chosen], marker, **look)

@@ -14,8 +14,8 @@ from matplotlib.ticker import NullLocator
 from scipy.optimize import nnls
 
 from paper_figures import style
-from paper_figures.beyond.throughput import looks, name_of, significant
-from paper_figures.evidence.comparisons import number
+from paper_figures.beyond.throughput import Network, looks, name_of, significant
+from paper_figures.evidence.columns import number
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.speed_ratios import CELL, conditions, label, runs
 from paper_figures.tables.writing import printed, write_table
@@ -98,7 +98,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
             row = dict(table.iloc[0][CELL]) | {"model": name, "runs": len(table)} | one.constants
             row |= {"r2": one.r2, "r2_a_pass": one.r2_a_pass, "largest_residual": one.residuals[size.argmax()]}
             row |= {"median_residual": float(np.median(size))}
-            rows.append(row | {"largest_of": f"{name_of(worst.iterations)} at {worst.budget}"})
+            rows.append(row | {"largest_of": f"{name_of(evidence, worst.model, worst.iterations)} at {worst.budget}"})
     columns = [*CELL, "model", "runs", *UNITS, "r2", "r2_a_pass", "median_residual", "largest_residual", "largest_of"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -164,29 +164,19 @@ def _percent(values: pd.Series, form: str) -> list[str]:
 
 def _figure(evidence: Evidence) -> list[Path]:
     """A column a model: predicted against measured above, residuals by iterations below. Filled: the first cell."""
-    import matplotlib.pyplot as plt
-
     cells = _cells(evidence)
-    known = looks(k for cell in cells for k in cell.iterations)
+    known = looks(evidence, pd.concat(cells))
     fitted = [(cell, fits(cell)) for cell in cells]
     names = [name for name in MODELS if any(name in found for _, found in fitted)]
-    figure, axes = plt.subplots(
-        2,
-        len(names),
-        figsize=(style.PAGE_WIDTH_IN, 4.8),
-        sharex="row",
-        sharey="row",
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, axes = style.panels(2, len(names), height_in=4.8, width_in=style.PAGE_WIDTH_IN, sharex="row", sharey="row")
     for (above, below), name in zip(axes.T, names, strict=True):
         above.set_title(name.replace(" + steps", "\n+ steps"))
         explained = [f"{found[name].r2_a_pass:.2f}" for _, found in fitted if name in found]
         below.set_title(f"R² at equal passes\n{', '.join(explained)}", fontsize=7.5)
         for i, (cell, found) in enumerate(fitted):
             if name in found:
-                _points(above, below, cell, found[name], known, filled=i == 0)
-        _axes(above, below, known)
+                _points(evidence, (above, below), cell, found[name], known, filled=i == 0)
+        _axes(above, below, [str(k or style.labels(evidence)[model]) for model, k in known])
     axes[0, 0].set_ylabel("predicted seconds")
     axes[1, 0].set_ylabel("predicted / measured, less 1")
     style.shared_legend(figure, [axes[0, 0]], columns=len(known))
@@ -203,30 +193,36 @@ def _figure(evidence: Evidence) -> list[Path]:
 
 
 def _points(
-    above: "Axes", below: "Axes", cell: pd.DataFrame, one: Fit, known: dict[int, dict[str, Any]], filled: bool
+    evidence: Evidence,
+    axes: "tuple[Axes, Axes]",
+    cell: pd.DataFrame,
+    one: Fit,
+    known: dict[Network, dict[str, Any]],
+    filled: bool,
 ) -> None:
     """One cell's runs in both panels of a model."""
+    above, below = axes
     budgets = sorted(set(cell.budget))
-    for place, (k, look) in enumerate(known.items()):
-        chosen = (cell.iterations == k).to_numpy()
+    for place, (network, look) in enumerate(known.items()):
+        chosen = ((cell.model == network[0]) & (cell.iterations == network[1])).to_numpy()
         some = cell[chosen]
         look = look | {"linestyle": "none", "markerfacecolor": look["color"] if filled else "white"}
-        above.plot(some.seconds_median, one.predicted[chosen], **look, label=name_of(k) if filled else "")
+        look["markeredgecolor"] = look["color"]
+        label = name_of(evidence, *network) if filled else ""
+        above.plot(some.seconds_median, one.predicted[chosen], **look, label=label)
         x = [place + 0.22 * (budgets.index(budget) - (len(budgets) - 1) / 2) for budget in some.budget]
         below.plot(x, one.residuals[chosen], **look)
 
 
-def _axes(above: "Axes", below: "Axes", known: dict[int, dict[str, Any]]) -> None:
+def _axes(above: "Axes", below: "Axes", ticks: list[str]) -> None:
     """Scales, the identity, zero."""
-    above.axline((1, 1), (10, 10), color="#444444", linewidth=0.8, zorder=0)
-    above.set_xscale("log")
-    above.set_yscale("log")
+    above.axline((1, 1), (10, 10), color=style.INK, linewidth=0.8, zorder=0)
+    above.set(xscale="log", yscale="log", xlabel="measured seconds")
     for axis in (above.xaxis, above.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_locator(NullLocator())
-    above.set_xlabel("measured seconds")
-    below.axhline(0, color="#444444", linewidth=0.8, zorder=0)
-    below.set_xticks(range(len(known)), [str(k or style.LABELS["dit"]) for k in known])
+    below.axhline(0, color=style.INK, linewidth=0.8, zorder=0)
+    below.set_xticks(range(len(ticks)), ticks)
     below.yaxis.set_major_formatter(lambda value, _: f"{value:+.0%}" if value else "0")
     below.set_xlabel("iterations k of a step")
     below.grid(visible=False, axis="x")

@@ -16,9 +16,9 @@ def draw(evidence: Evidence) -> list[Path]:
         return []
     table = twins(evidence)
     note = f"FD: Fréchet distance, lower is better. {evidence.choice} The paper has no such table."
-    return write_table(evidence, "beyond", table, readable_twins(table), note)
+    return write_table(evidence, "beyond", table, readable_twins(evidence, table), note)
 
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return printed(evidence, readable_twins(twins(evidence)))
+    return printed(evidence, readable_twins(evidence, twins(evidence)))

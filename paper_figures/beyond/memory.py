@@ -1,5 +1,7 @@
 """Memory of training and sampling at XL/2, batch 64: what it consists of, by precision, checkpointing and m."""
 
+import math
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +9,7 @@ import pandas as pd
 
 from bench.spec.measurements import Footprint
 from paper_figures import style
-from paper_figures.evidence.comparisons import number
+from paper_figures.evidence.columns import number
 from paper_figures.evidence.gather import Evidence
 from paper_figures.published import TABLE1_TRAINING_MEMORY_GB
 from paper_figures.tables.writing import printed, write_table
@@ -36,6 +38,12 @@ _NOTE = (
     "(Table 1): without precision, checkpointing, m, or whether a GB is of 10 to the 9 or 2 to the 30 bytes."
 )
 
+_MARKS = (
+    "XL/2 twins, batch 64. In brackets: of DiT's peak under the same settings. m: FPDM's iterations with gradient; "
+    "mean over m: of stochastic JFB's draws, 1 to 12. Gradients: those that are there at the peak. Published: as GiB, "
+    "under settings that the paper does not give. Left and right have scales of their own."
+)
+
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write tables/memory.{csv,md,tex} and figures/memory.{png,pdf}."""
@@ -43,14 +51,14 @@ def draw(evidence: Evidence) -> list[Path]:
     if table.empty:
         return []
     note = f"{_NOTE} {checked(evidence, table)}"
-    written = write_table(evidence, "memory", table, _readable(table), note, caption="")
+    written = write_table(evidence, "memory", table, _readable(evidence, table), note, caption="")
     return [*written, *_figure(evidence, table)]
 
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
     table = summary(evidence)
-    return printed(evidence, _readable(table)) if len(table) else ""
+    return printed(evidence, _readable(evidence, table)) if len(table) else ""
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
@@ -58,21 +66,21 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for cell, record in evidence.records("footprint"):
         assert isinstance(cell, Footprint)
-        names = ("phase", "precision", "grad_checkpointing", "model", "unroll", "n", "m")
-        rows.append({name: getattr(cell, name) for name in names} | record.metrics)
+        columns = {"phase": cell.phase, "precision": cell.dtype, "grad_checkpointing": cell.grad_checkpointing}
+        rows.append(columns | {name: getattr(cell, name) for name in ("model", "unroll", "n", "m")} | record.metrics)
     if not rows:
         return pd.DataFrame()
     table = pd.DataFrame(rows)
     if "measured_peak_bytes" not in table:
         table["measured_peak_bytes"] = float("nan")
     settings = ["phase", "precision", "grad_checkpointing"]
-    dit = table[table.model == "dit"].set_index(settings).peak_bytes.rename("dit_peak_bytes")
-    table = table.join(dit, on=settings)
-    table["saved_percent"] = (100 * (1 - table.peak_bytes / table.dit_peak_bytes)).where(table.model == "fpdm")
+    baseline = table.model == style.suite_of(evidence).baseline_name
+    table = table.join(table[baseline].set_index(settings).peak_bytes.rename("baseline_bytes"), on=settings)
+    table["saved_percent"] = (100 * (1 - table.peak_bytes / table.baseline_bytes)).where(~baseline)
     table["computed_over_measured"] = table.peak_bytes / table.measured_peak_bytes
     order = table.phase.eq("sampling"), table.precision, table.grad_checkpointing
     places = pd.concat(order, axis=1).apply(tuple, axis=1)
-    return table.iloc[places.argsort(kind="stable")].drop(columns="dit_peak_bytes").reset_index(drop=True)
+    return table.iloc[places.argsort(kind="stable")].drop(columns="baseline_bytes").reset_index(drop=True)
 
 
 def checked(evidence: Evidence, table: pd.DataFrame) -> str:
@@ -88,34 +96,38 @@ def checked(evidence: Evidence, table: pd.DataFrame) -> str:
     )
 
 
-def _published(table: pd.DataFrame) -> pd.Series:
+def _published(evidence: Evidence, table: pd.DataFrame) -> pd.Series:
     """The paper's GB beside the cells of Table 1: fp16, nothing recomputed, m = 12; NaN elsewhere."""
+    suite = style.suite_of(evidence)
+    families = {one.name: one.family for one in suite.contenders}
+    iterates = table.model.map({name: family.iterates for name, family in families.items()})
     asked = (table.phase == "training") & (table.precision == "fp16") & ~table.grad_checkpointing
-    asked &= (table.unroll == "multi-step") & ((table.m == 12) | (table.model == "dit"))
-    return table.model.map(TABLE1_TRAINING_MEMORY_GB).where(asked)
+    asked &= (table.unroll == "multi-step") & ((table.m == 12) | ~iterates)
+    known = {name: TABLE1_TRAINING_MEMORY_GB.get(family.name, math.nan) for name, family in families.items()}
+    return table.model.map(known).where(asked)
 
 
-def _names(table: pd.DataFrame) -> list[str]:
+def _names(evidence: Evidence, table: pd.DataFrame) -> list[str]:
+    """Contender and, where it trains with iterations, its m: `FPDM, m = 3`, `FPDM, mean over m = 1 to 12`."""
     names = []
     for row in table.itertuples():
+        contender = style.suite_of(evidence).contender(str(row.model))
         m = f"mean over m = 1 to {row.m}" if row.unroll == "stochastic" else f"m = {row.m}"
-        training = row.model == "fpdm" and row.phase == "training"
-        names.append(style.LABELS[str(row.model)] + (f", {m}" if training else ""))
+        training = contender.family.iterates and row.phase == "training"
+        names.append(contender.label + (f", {m}" if training else ""))
     return names
 
 
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
+def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     modes = table.grad_checkpointing.map({False: "off", True: "on"}).where(table.phase == "training", "")
-    columns: dict[str, Any] = {
-        "phase": table.phase,
-        "precision": table.precision,
-        "checkpointing": modes,
-        "model": _names(table),
-    }
+    columns: dict[str, Any] = {"phase": table.phase, "precision": table.precision, "checkpointing": modes}
+    columns["model"] = _names(evidence, table)
     columns |= {f"{part} (GiB)": number(table[name] / GIB, ".2f") for part, name in PARTS.items()}
     columns["peak (GiB)"] = number(table.peak_bytes / GIB, ".2f")
-    columns["less than DiT"] = [text and f"{text}%" for text in number(table.saved_percent, ".1f")]
-    columns["published (GB)"] = number(_published(table), ".1f")
+    columns[f"less than {style.suite_of(evidence).baseline.label}"] = [
+        text and f"{text}%" for text in number(table.saved_percent, ".1f")
+    ]
+    columns["published (GB)"] = number(_published(evidence, table), ".1f")
     if table.measured_peak_bytes.notna().any():
         columns["measured (GiB)"] = number(table.measured_peak_bytes / GIB, ".2f")
         columns["computed / measured"] = number(table.computed_over_measured, ".3f")
@@ -123,35 +135,24 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
-    import matplotlib.pyplot as plt
-
+    """Peaks of training by part, a panel for each precision (down) and mode (across)."""
     training = table[table.phase == "training"]
     if training.empty:
         return []
-    names = [name.partition(" = 1 to ")[0] for name in _names(training)]
-    rows = training.assign(name=names, published=_published(training), ratio=1 - training.saved_percent / 100)
+    names = [name.partition(" = 1 to ")[0] for name in _names(evidence, training)]
+    rows = training.assign(name=names, published=_published(evidence, training), ratio=1 - training.saved_percent / 100)
     names, precisions = list(dict.fromkeys(names)), sorted(set(rows.precision))
     modes = sorted(set(rows.grad_checkpointing))
-    size = (style.PAGE_WIDTH_IN, 2 + 0.13 * len(names) * len(precisions))
-    figure, axes = plt.subplots(
-        len(precisions), len(modes), figsize=size, sharex="col", sharey=True, layout="constrained", squeeze=False
-    )
-    for line, precision in zip(axes, precisions, strict=True):
-        for axis, mode in zip(line, modes, strict=True):
-            _bars(axis, rows[(rows.precision == precision) & (rows.grad_checkpointing == mode)], names)
-            axis.set_title(f"{precision}, {MODES[mode]}")
+    size = {"height_in": 2 + 0.13 * len(names) * len(precisions), "width_in": style.PAGE_WIDTH_IN}
+    figure, axes = style.panels(len(precisions), len(modes), **size, sharex="col", sharey=True)
+    for (precision, mode), axis in zip(product(precisions, modes), axes.flat, strict=True):
+        _bars(axis, rows[(rows.precision == precision) & (rows.grad_checkpointing == mode)], names)
+        axis.set_title(f"{precision}, {MODES[mode]}")
     for axis, mode in zip(axes[-1], modes, strict=True):
         axis.set_xlabel("GiB at the peak of a training step")
         axis.set_xlim(0, 1.12 * rows[rows.grad_checkpointing == mode].peak_bytes.max() / GIB)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    style.note(
-        figure,
-        "XL/2 twins, batch 64. In brackets: of DiT's peak under the same settings. m: FPDM's iterations with gradient; "
-        "mean over m: of stochastic JFB's draws, 1 to 12. Gradients: those that are there at the peak. Published: as "
-        "GiB, under settings that the paper does not give. Left and right have scales of their own. "
-        f"{checked(evidence, table)}",
-    )
+    style.shared_legend(figure, [axes[0, 0]], columns=len(PARTS) + 2)
+    style.note(figure, f"{_MARKS} {checked(evidence, table)}")
     return style.save(figure, evidence.path("figures", "memory"))
 
 
@@ -160,7 +161,7 @@ def _bars(axis: "Axes", rows: pd.DataFrame, names: list[str]) -> None:
     places = [names.index(name) for name in rows.name]
     start = pd.Series(0.0, index=rows.index)
     for part, name in PARTS.items():
-        axis.barh(places, rows[name] / GIB, left=start, height=0.7, color=COLORS[part], label=part)
+        axis.barh(places, rows[name] / GIB, left=start, height=0.7, color=COLORS[part], linewidth=0, label=part)
         start += rows[name] / GIB
     for place, peak, ratio in zip(places, rows.peak_bytes / GIB, rows.ratio, strict=True):
         text = f"{peak:.1f}" + (f" ({ratio:.0%})" if ratio == ratio else "")
@@ -174,5 +175,4 @@ def _bars(axis: "Axes", rows: pd.DataFrame, names: list[str]) -> None:
             axis.plot(values, places, linestyle="none", markeredgecolor="black", zorder=3, label=label, **look)
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.45, -0.55)
-    axis.set_axisbelow(True)
     axis.grid(visible=False, axis="y")

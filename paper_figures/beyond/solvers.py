@@ -4,22 +4,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from paper_figures import style
-from paper_figures.evidence.comparisons import (
-    EACH,
-    bars,
-    few_ticks,
-    mean_columns,
-    number,
-    paired,
-    ratio_columns,
-    where_intervals,
-    with_budget,
-)
-from paper_figures.evidence.gather import Evidence, plus_minus
+from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns, with_budget
+from paper_figures.evidence.comparisons import EACH, paired, where_intervals
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
 from paper_figures.tables.writing import printed, write_table
 
@@ -47,24 +37,29 @@ def table_text(evidence: Evidence) -> str:
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
-    """A row a budget, iterations and solver: FD, its ratio to plain iteration, images a second."""
+    """A row a budget, iterations and solver: FD, its ratio to plain iteration, images a second.
+
+    Where several contenders iterate, the first column says which.
+    """
     frame, cells = evidence.frame, evidence.asked
-    schedules = sorted(set(zip(cells.budget, cells.iterations, cells.steps, strict=True)))
+    schedules = sorted(set(zip(cells.model, cells.budget, cells.iterations, cells.steps, strict=True)))
     rows = []
-    for (budget, k, steps), solver in product(schedules, SOLVERS):
-        same = frame[(frame.budget == budget) & (frame.iterations == k)]
+    for (model, budget, k, steps), solver in product(schedules, SOLVERS):
+        same = frame[(frame.model == model) & (frame.budget == budget) & (frame.iterations == k)]
         some, plain = same[same.solver == solver], same[same.solver == "iteration"]
-        row: dict[str, Any] = {"budget": budget, "iterations": k, "steps": steps, "solver": solver}
+        row: dict[str, Any] = {"model": model, "budget": budget, "iterations": k, "steps": steps, "solver": solver}
         row |= mean_columns(by_seed(some), "") | {"replicates": some.seed.nunique()}
         row |= ratio_columns(None if solver == "iteration" else paired(some, plain))
         rows.append(row | {"images_per_s": some.images_per_s.median()})
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if table.model.nunique() > 1 else table.drop(columns="model")
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
     arms = {name: table[table.solver == solver] for solver, name in SOLVERS.items()}  # rows in the same order
     one = arms["plain"]
-    columns: dict[str, list[Any]] = {"iterations": list(one.iterations), "steps": list(one.steps)}
+    columns: dict[str, list[Any]] = {"model": list(one.model)} if "model" in one else {}
+    columns |= {"iterations": list(one.iterations), "steps": list(one.steps)}
     columns |= {f"{name} FD": plus_minus(arm.fd, arm.half) for name, arm in arms.items()}
     columns |= {f"{name} / plain": list(arm.ratio_text) for name, arm in arms.items() if name != "plain"}
     columns |= {f"{name} images / s": number(arm.images_per_s, ".1f") for name, arm in arms.items()}
@@ -72,19 +67,16 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
-    rows = table.rename(columns={"half": "fd_half"})
-    budgets, ks = (sorted(set(rows[name])) for name in ("budget", "iterations"))
-    figure, axes = style.panels(len(budgets))
-    for axis, budget in zip(axes, budgets, strict=True):
-        for place, (solver, name) in enumerate(SOLVERS.items()):
-            some = rows[(rows.budget == budget) & (rows.solver == solver)]
-            look = {"color": style.SERIES[place], "marker": style.MARKERS[place], "label": name}
-            bars(axis, some.iterations * 1.04 ** (place - 1), some, **look)  # side by side
-        few_ticks(axis, ks, rows.fd.to_numpy(float))
-        axis.set_xlabel("iterations per timestep")
-        axis.set_title(f"{budget} {evidence.unit}")
-    axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
-    style.shared_legend(figure, axes)
-    lost = " Cross: diverged." if np.isinf(rows.fd).any() else ""
-    style.note(figure, f"{evidence.caption}.{lost}")
-    return style.save(figure, evidence.path("figures", "solvers"))
+    rows = table.rename(columns={"half": "fd_half"}).assign(series=table.solver.map(SOLVERS))
+    rows["panel"] = [f"{budget} {evidence.unit}" for budget in rows.budget]
+    if "model" in rows:
+        rows["panel"] = rows.model.map(style.labels(evidence)) + ", " + rows.panel
+    marks = zip(SOLVERS.values(), style.SERIES, style.MARKERS, strict=False)
+    looks = {name: {"color": color, "marker": marker} for name, color, marker in marks}
+    grid = style.facets(rows, "iterations", "panel", looks, apart=1.04)
+    for axis in grid.axes.flat:
+        style.few_ticks(axis, sorted(set(rows.iterations)), rows.fd.to_numpy(float))
+    grid.set_axis_labels("iterations per timestep", style.fd_label(evidence))
+    style.shared_legend(grid.figure, grid.axes.flat)
+    style.note(grid.figure, f"{evidence.caption}.{style.crosses(rows)}")
+    return style.save(grid.figure, evidence.path("figures", "solvers"))

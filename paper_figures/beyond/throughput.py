@@ -1,18 +1,18 @@
-"""Speed of the twins: an iteration beside a block, a sampling run beside its parts, and beside the device's own rate.
+"""Speed of networks: an iteration beside a block, a sampling run beside its parts and beside the device's own rate.
 
-With a suffix the same is drawn of other cells (`extra_accelerator`).
+With a suffix the same is drawn of other cells (`accelerator`).
 """
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullLocator
 
 from paper_figures import style
-from paper_figures.evidence.comparisons import number
+from paper_figures.evidence.columns import number
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.speed_ratios import CELL, conditions, label, ratios, runs
 from paper_figures.tables.writing import printed, write_table
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GRID = "throughput"
 TITLE = "Speed"
+Network = tuple[str, int]  # contender and iterations, 0 where it has none
 SLOT = 0.13  # octaves of budget between two points side by side
 _OF = {"size": "size", "precision": "precision", "batch_size": "batch"}  # a cell's columns -> headings
 _RATIOS = (
@@ -47,29 +48,33 @@ def draw(evidence: Evidence, suffix: str = "") -> list[Path]:
     ):
         if len(some):
             note = " ".join([meaning, *_compilation(some), f"{conditions(evidence)}."])
-            written += write_table(evidence, f"{name}{suffix}", some, text(some), note, caption="")
+            written += write_table(evidence, f"{name}{suffix}", some, text(evidence, some), note, caption="")
     return written + (_figure(evidence, table, f"throughput{suffix}") if len(table) else [])
 
 
 def table_text(evidence: Evidence) -> str:
     """The tables to print at the end of a run."""
-    found = (_readable_ratios(ratios(evidence)), _readable_runs(runs(evidence)))
+    found = (_readable_ratios(evidence, ratios(evidence)), _readable_runs(evidence, runs(evidence)))
     return "\n\n".join(printed(evidence, table) for table in found if len(table))
 
 
-def looks(iterations: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Colour and marker of DiT (0 iterations) and of FPDM by its iterations."""
-    colors = [color for color in style.SERIES if color != style.COLORS["dit"]]
-    marks = [mark for mark in style.MARKERS if mark != "s"]
-    found = {0: {"color": style.COLORS["dit"], "marker": "s"}}
-    for i, k in enumerate(sorted({*iterations} - {0})):
-        found[k] = {"color": colors[i % len(colors)], "marker": marks[i % len(marks)]}
+def looks(evidence: Evidence, table: pd.DataFrame) -> dict[Network, dict[str, Any]]:
+    """Color and marker of each network and its iterations; of one that does not iterate, its contender's."""
+    shown = style.contenders(evidence, table.model)
+    fixed = [one for one in shown if not one.family.iterates]
+    colors = cycle([color for color in style.SERIES if color.upper() not in {one.color.upper() for one in fixed}])
+    markers = cycle([marker for marker in style.MARKERS if marker not in {one.marker for one in fixed}])
+    found = {}
+    for one in shown:
+        for k in sorted(set(table.iterations[table.model == one.name])):
+            color, marker = (one.color, one.marker) if one in fixed else (next(colors), next(markers))
+            found[one.name, k] = {"color": color, "marker": marker}
     return found
 
 
-def name_of(iterations: int) -> str:
-    """What is written of DiT (0 iterations) and of FPDM."""
-    return f"{style.LABELS['fpdm']}, k = {iterations}" if iterations else style.LABELS["dit"]
+def name_of(evidence: Evidence, model: str, iterations: int) -> str:
+    """What is written of a contender and its iterations, if it has any."""
+    return style.labels(evidence)[model] + (f", k = {iterations}" if iterations else "")
 
 
 def significant(values: Iterable[float]) -> list[str]:
@@ -95,7 +100,7 @@ def _headings(table: pd.DataFrame) -> dict[str, Any]:
     return {_OF[name]: table[name] for name in kept}
 
 
-def _readable_ratios(table: pd.DataFrame) -> pd.DataFrame:
+def _readable_ratios(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table
     within = [
@@ -114,11 +119,11 @@ def _readable_ratios(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(_headings(table) | columns)
 
 
-def _readable_runs(table: pd.DataFrame) -> pd.DataFrame:
+def _readable_runs(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table
     columns = {
-        "model": table.model.map(style.LABELS),
+        "model": table.model.map(style.labels(evidence)),
         "k": [str(k or "") for k in table.iterations],
         "budget (passes)": table.budget,
         "steps": table.steps,
@@ -143,25 +148,17 @@ def _compilation(table: pd.DataFrame) -> list[str]:
 
 
 def _figure(evidence: Evidence, table: pd.DataFrame, name: str) -> list[Path]:
-    """Images/s against budget, a panel a cell; dashed, the floors."""
-    import matplotlib.pyplot as plt
-
+    """Images/s against budget, a panel a cell; dashes mark the floors."""
     cells = [cell for _, cell in table.groupby(CELL, sort=False)]
-    known = looks(table.iterations)
-    figure, axes = plt.subplots(
-        1,
-        len(cells),
-        figsize=(style.PAGE_WIDTH_IN if len(cells) > 1 else style.COLUMN_WIDTH_IN, 3.4),
-        sharey=table["size"].nunique() == 1,
-        layout="constrained",
-        squeeze=False,
-    )
-    for axis, rows in zip(axes[0], cells, strict=True):
-        _panel(axis, rows, known)
+    known = looks(evidence, table)
+    names = {network: name_of(evidence, *network) for network in known}
+    figure, ((*axes,),) = style.panels(1, len(cells), height_in=3.4, sharey=table["size"].nunique() == 1)
+    for axis, rows in zip(axes, cells, strict=True):
+        _panel(axis, rows, {network: look | {"label": names[network]} for network, look in known.items()})
         axis.set_title(label(*rows.iloc[0][CELL]))
         axis.set_xlabel("budget: block passes")
-    axes[0, 0].set_ylabel("images / s")
-    style.shared_legend(figure, list(axes[0]), columns=4)
+    axes[0].set_ylabel("images / s")
+    style.shared_legend(figure, axes)
     style.note(
         figure,
         "Points: medians over rounds, bars from the least to the largest; side by side at one budget. Floor, of "
@@ -171,26 +168,20 @@ def _figure(evidence: Evidence, table: pd.DataFrame, name: str) -> list[Path]:
     return style.save(figure, evidence.path("figures", name))
 
 
-def _panel(axis: "Axes", rows: pd.DataFrame, known: dict[int, dict[str, Any]]) -> None:
+def _panel(axis: "Axes", rows: pd.DataFrame, known: dict[Network, dict[str, Any]]) -> None:
     """The runs of one cell, those of a budget side by side, each below its floor."""
-    ks = sorted(set(rows.iterations))
-    for place, k in enumerate(ks):
-        some, look = rows[rows.iterations == k], known[k]
-        x = some.budget * 2 ** (SLOT * (place - (len(ks) - 1) / 2))
+    runs_of = {network: some for network, some in rows.groupby(["model", "iterations"]) if len(some)}
+    shown = [network for network in known if network in runs_of]
+    for place, network in enumerate(shown):
+        some, look = runs_of[network], known[network]
+        x = some.budget * 2 ** (SLOT * (place - (len(shown) - 1) / 2))
         ends = some.batch_size / some.seconds_high, some.batch_size / some.seconds_low
         bars = [some.images_per_s - ends[0], ends[1] - some.images_per_s]
-        axis.errorbar(x, some.images_per_s, yerr=bars, linestyle="none", elinewidth=0.8, label=name_of(k), **look)
+        axis.errorbar(x, some.images_per_s, yerr=bars, linestyle="none", elinewidth=0.8, **look)
         half = 2 ** (0.4 * SLOT)
         axis.hlines(some.floor_images_per_s, x / half, x * half, color=look["color"], linewidth=1.2)
     if rows.floor_images_per_s.notna().any():
-        axis.plot([], [], "_", color="#444444", markersize=7, markeredgewidth=1.2, label="floor")
-    budgets = sorted(set(rows.budget))
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xticks(budgets, [str(budget) for budget in budgets])
-    axis.set_xlim(budgets[0] / 1.45, budgets[-1] * 1.45)
+        axis.plot([], [], "_", color=style.INK, markersize=7, markeredgewidth=1.2, label="floor")
+    style.log_x(axis, sorted(set(rows.budget)), margin=1.45)
+    style.log_y(axis, style.COARSE)
     axis.grid(visible=False, axis="x")
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""Do the suites agree? Each claim's verdict in every suite with results in the same folder (claims.py has its own)."""
+"""Claims by suite: each claim's verdict in every suite with results in the same folder, and whether they agree."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from paper_figures.claims import cost_rules
-from paper_figures.claims.ledger import CLAIMS, Claim, judge, lean
-from paper_figures.evidence.gather import FLATTERED, Evidence
+from paper_figures.claims.ledger import CLAIMS, Claim, judge
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Verdict
 from paper_figures.evidence.other_suites import with_results
 from paper_figures.tables.writing import write_table
@@ -25,7 +25,7 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Standing:
-    """How a claim stands in one suite: its verdict and which way that leans; a decided verdict leans to itself."""
+    """A claim's verdict in one suite, and which way that leans; a decided verdict leans to itself."""
 
     verdict: Verdict
     lean: Verdict
@@ -47,16 +47,15 @@ def draw(evidence: Evidence) -> list[Path]:
     standings = {claim: {one.suite: standing(claim, one) for one in found} for claim in CLAIMS}
     sentences = [_NOTE, *(f"{other.caption}. {other.missing}".rstrip() for other in found[1:])]
     if single := [one.suite for one in found if len(one.replicates) == 1]:
-        sentences.append(
-            f"In {' and '.join(single)}, FPDM's schedule is chosen {FLATTERED}: its leans are flattered too."
-        )
+        chosen = f"FPDM's schedule is chosen {found[0].flattered}"
+        sentences.append(f"In {' and '.join(single)}, {chosen}: its leans are flattered too.")
     return write_table(found[0], "suites", machine(standings), readable(standings), " ".join(sentences))
 
 
 def standing(claim: Claim, evidence: Evidence) -> Standing:
-    """A claim's verdict, and the lean of an inconclusive one."""
-    verdict = judge(claim, evidence).verdict
-    return Standing(verdict, lean(claim, evidence) if verdict is Verdict.INCONCLUSIVE else verdict)
+    """A claim's verdict and which way it leans."""
+    found = judge(claim, evidence)
+    return Standing(found.verdict, found.lean or found.verdict)
 
 
 def agreement(standings: dict[str, Standing]) -> str:

@@ -1,15 +1,19 @@
-"""The claims ledger: each statement of the paper, what the records say, and a verdict by rule (claim_rules.py)."""
+"""The claims ledger: statements of the paper, the numbers that the records have on them, and verdicts by rule.
 
-from collections.abc import Callable
+To add a claim, write its rule in `rules.py` or `cost_rules.py` (a function of the evidence under the decorator `rule`,
+whose text is printed) and one line with it in `CLAIMS`.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from paper_figures.claims import cost_rules, rules
-from paper_figures.claims.rules import Finding, UntestedError
-from paper_figures.evidence.gather import FLATTERED, Evidence
-from paper_figures.evidence.intervals import Verdict, as_if_exact
+from paper_figures.claims.findings import Finding, Rule
+from paper_figures.evidence.gather import Evidence
+from paper_figures.evidence.intervals import Verdict
+from paper_figures.evidence.pairing import UntestedError
 from paper_figures.tables.writing import write_table
 
 GRID = "all"
@@ -18,19 +22,19 @@ TITLE = "Claims"
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the paper, where it stands, the published numbers, and the rule that tests it.
+    """One statement of the paper, its section, the published numbers, and the rule that tests it.
 
-    `amended` says what was changed in the rule after the numbers of digits were known.
+    `amended` names changes of the rule that were made after the numbers of digits were known.
     """
 
     statement: str
     section: str
     published: str
-    rule: Callable[[Evidence], Finding]
+    rule: Rule
     amended: str = ""
 
 
-EQUAL_COMPUTE = (  # what Table 1 says of quality
+EQUAL_COMPUTE = (  # Table 1 on quality
     Claim("FPDM is better at 140 block passes", "Table 1", "85.8/148.0 DDPM, 33.9/110.0 DDIM", rules.better_at(140)),
     Claim("FPDM is better at 280 block passes", "Table 1", "43.3/80.9 DDPM, 22.4/35.2 DDIM", rules.better_at(280)),
     Claim("Comparable at 560 block passes", "Table 1", "26.1/37.9 DDPM, 19.6/16.5 DDIM", rules.comparable_at_560),
@@ -80,22 +84,16 @@ INTERVALS = (
 )
 ONE_REPLICATE = (
     f"{RATIOS}, of one replicate: they have no interval, and rules that need one are inconclusive unless one side "
-    f"diverged. Where FPDM's schedule has to be chosen, it is chosen {FLATTERED}."
+    "diverged. Where FPDM's schedule has to be chosen, it is chosen {flattered}."
 )
 
 
 def judge(claim: Claim, evidence: Evidence) -> Finding:
     """A claim's finding in the evidence's account; `not tested` with the reason where the records do not suffice."""
     try:
-        return claim.rule(evidence.accounted)
+        return claim.rule.judge(evidence.accounted)
     except UntestedError as reason:
         return Finding(Verdict.UNTESTED, f"needs {reason}" if not str(reason).startswith("no ") else str(reason))
-
-
-def lean(claim: Claim, evidence: Evidence) -> Verdict:
-    """The verdict that the claim's rule would give if its estimates were exact: no result, as noise may turn it."""
-    with as_if_exact():
-        return judge(claim, evidence).verdict
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
@@ -107,11 +105,12 @@ def summary(evidence: Evidence) -> pd.DataFrame:
                 "where": claim.section,
                 "published": claim.published,
                 "measured": finding.measured,
-                "rule": (claim.rule.__doc__ or "").rstrip("."),
+                "rule": claim.rule.text,
                 "amended": claim.amended,
                 "verdict": str(finding.verdict),
             }
-            for claim, finding in ((claim, judge(claim, evidence)) for claim in CLAIMS)
+            for claim in CLAIMS
+            for finding in [judge(claim, evidence)]
         ]
     )
 
@@ -124,7 +123,7 @@ def ledger(evidence: Evidence, findings: pd.DataFrame) -> str:
         ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
         evidence.caption + ".",
         evidence.accounted.missing,
-        ONE_REPLICATE if len(evidence.replicates) == 1 else INTERVALS,
+        ONE_REPLICATE.format(flattered=evidence.flattered) if len(evidence.replicates) == 1 else INTERVALS,
         _rules(evidence.suite),
     ]
     lines = ["| claim | where | published | measured | verdict |", "|---|---|---|---|---|"]
@@ -136,7 +135,7 @@ def ledger(evidence: Evidence, findings: pd.DataFrame) -> str:
 
 
 def _rules(suite: str) -> str:
-    """When the rules were made, and what was changed once numbers were known: those of digits."""
+    """A sentence on when the rules were made, and on what was changed once the numbers of digits were known."""
     if suite == "digits":
         early = "a smoothing and reuse grid of one training seed was known by then"
         return f"{RULES}; {early}. Amended after the numbers were known: {AMENDMENTS}"

@@ -1,14 +1,12 @@
 """Means, ratios and their 95% intervals over replicates, and what they allow to be said.
 
 Student's t on the replicates: of the values for a mean, of paired logarithms for a ratio (replicate r of either side
-has the same sampling noise and, for the twins, the same training seed). A configuration that was trained once has no
-spread over training seeds of its own and is lent the twin's. An interval of a ratio that contains 1 is inconclusive.
+has the same sampling noise and, for the suite's contenders, the same training seed). A configuration that was trained
+once shows no spread over training seeds and is lent that of the suite's own. An interval of a ratio that contains 1 is
+inconclusive.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -17,21 +15,10 @@ import pandas as pd
 from scipy.stats import t as student
 
 LEVEL = 0.95
-_noiseless = ContextVar("noiseless", default=False)
-
-
-@contextmanager
-def as_if_exact() -> Iterator[None]:
-    """Verdicts within go by the estimates alone, as if they had no noise: which way they lean, not what is known."""
-    token = _noiseless.set(True)
-    try:
-        yield
-    finally:
-        _noiseless.reset(token)
 
 
 class Verdict(StrEnum):
-    """What the records say of a claim."""
+    """Answer of the records to a claim."""
 
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"
@@ -66,10 +53,13 @@ class Ratio:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """What a verdict goes by."""
-        if _noiseless.get():
-            return self.estimate, self.estimate
+        """The interval that decides a verdict."""
         return min(self.low, self.least), max(self.high, self.most)
+
+    @property
+    def exact(self) -> "Ratio":
+        """The estimate as if it had no noise: its verdict is which way this ratio leans, not what is known."""
+        return Ratio(self.estimate, self.estimate, self.estimate)
 
     @property
     def digits(self) -> int:
@@ -100,9 +90,9 @@ def ratio(a: pd.Series, b: pd.Series, lent: tuple[float, float] = (0.0, 0.0), *,
     a, b = a.align(b, join="inner")
     if a.empty:
         raise ValueError("the two sides have no replicate in common")
-    if np.isinf(a).any() or np.isinf(b).any():
-        worst = math.inf if np.isinf(a).any() and not np.isinf(b).any() else math.nan
-        worst = 0.0 if np.isinf(b).any() and not np.isinf(a).any() else worst
+    lost = np.isinf(a).any(), np.isinf(b).any()
+    if any(lost):
+        worst = math.nan if all(lost) else math.inf if lost[0] else 0.0
         return Ratio(worst, worst, worst)
     logs = np.log(a.to_numpy(float)) - np.log(b.to_numpy(float))
     center, half = float(logs.mean()), half_width(logs, sum(lent))

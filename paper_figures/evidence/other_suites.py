@@ -1,9 +1,9 @@
 """The evidence of other suites, whose records are in the same results folder."""
 
-from bench.evaluation.calibration import resolved
-from bench.spec.grids import get_cells
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.selection import Selection
 from bench.spec.suites import SUITES, get_suite
+from bench.store.prices import resolved
 from bench.store.records import Store
 from paper_figures.evidence.gather import Evidence
 

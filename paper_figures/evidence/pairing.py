@@ -1,4 +1,4 @@
-"""The records that a claim rests on: all that it asks for or none, and what was trained once is lent a spread."""
+"""Records that a comparison needs, all or none; the spread over seeds that a single training is lent."""
 
 import numpy as np
 import pandas as pd
@@ -9,20 +9,19 @@ from paper_figures.evidence.intervals import Ratio, best, by_seed, ratio
 
 
 class UntestedError(Exception):
-    """The records do not hold what a rule needs; says what."""
+    """The records do not hold what a rule needs; names what is missing."""
 
 
-def with_absent(evidence: Evidence) -> pd.DataFrame:
-    """The evidence's frame, and a row without metrics for each quality cell that has no record."""
-    frame, asked = evidence.frame, evidence.asked
-    absent = asked[~asked.key.isin(frame.key)]
-    return pd.concat([frame, absent], ignore_index=True) if len(absent) else frame
+def where(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
+    """The rows that have these values, or one of them where a list or tuple is given."""
+    for column, value in wanted.items():
+        frame = frame[frame[column].isin(value if isinstance(value, (tuple, list)) else [value])]
+    return frame
 
 
 def some(frame: pd.DataFrame, what: str, **wanted: object) -> pd.DataFrame:
-    """The rows with these values; UntestedError if there are none, or some without a comparable record."""
-    for column, value in wanted.items():
-        frame = frame[frame[column].isin(value) if isinstance(value, (tuple, list)) else frame[column] == value]
+    """The rows of `where`; UntestedError if there are none, or some without a comparable record."""
+    frame = where(frame, **wanted)
     if frame.fid.isna().all():
         raise UntestedError(f"no record of {what}")
     if missing := int(frame.fid.isna().sum()):
@@ -32,31 +31,48 @@ def some(frame: pd.DataFrame, what: str, **wanted: object) -> pd.DataFrame:
     return frame
 
 
-def own_twins(evidence: Evidence) -> pd.DataFrame:
-    """Rows of the suite's own twins by plain iteration, constant allocation, with reuse; also those without record."""
-    frame = with_absent(evidence)
-    twins = [cell.run.name for cell in evidence.cells if cell.run is not None and _is_twin(evidence, cell.run)]
-    plain = frame.train_run.isin(twins) & (frame.solver == "iteration") & (frame.allocation == "constant")
-    return frame[plain & ((frame.model == "dit") | frame.reuse.astype(bool))]
+def with_absent(evidence: Evidence, **wanted: object) -> pd.DataFrame:
+    """The rows of `where`, and among them one without metrics for each quality cell that has no record."""
+    frame, asked = evidence.frame, evidence.asked
+    absent = asked[~asked.key.isin(frame.key)]
+    return where(pd.concat([frame, absent], ignore_index=True) if len(absent) else frame, **wanted)
 
 
-def _is_twin(evidence: Evidence, run: TrainingRun) -> bool:
-    suite = evidence.twins
-    recipe, own = run.recipe, suite.training
-    same = (recipe.unroll, recipe.n_max, recipe.m_max) == (own.unroll, own.n_max, own.m_max)
-    return same and run.config == suite.model(run.model)
+def of_subject(evidence: Evidence, **wanted: object) -> pd.DataFrame:
+    """The rows of `with_absent` that are of the suite's subject, however it was trained."""
+    return with_absent(evidence, model=evidence.compared.subject_name, **wanted)
+
+
+def own(evidence: Evidence, **wanted: object) -> pd.DataFrame:
+    """The rows of `with_absent` of contenders trained as the suite has them, sampled as it samples by default.
+
+    That is plain iteration, constant allocation, and reuse by families that carry a state.
+    """
+    runs = {cell.run for cell in evidence.cells if cell.run is not None}
+    names = [run.name for run in runs if _is_own(evidence, run)]
+    frame = with_absent(evidence, train_run=names, solver="iteration", allocation="constant", **wanted)
+    carries = {one.name: one.family.carries_state for one in evidence.compared.contenders}
+    return frame[frame.reuse.astype(bool) == frame.model.map(carries).astype(bool)]
+
+
+def _is_own(evidence: Evidence, run: TrainingRun) -> bool:
+    own = evidence.compared.contender(run.model)
+    return run.recipe.policy == own.recipe.policy and run.config == own.config
 
 
 def training_variance(evidence: Evidence, budget: int, iterations: int) -> float:
-    """Variance of log FD over the twin's replicates, training seeds included: lent to what was trained once."""
-    frame = own_twins(evidence)
-    values = by_seed(frame[(frame.model == "fpdm") & (frame.budget == budget) & (frame.iterations == iterations)
-                           & (frame.sampler == "ddpm")]).dropna()  # fmt: skip
+    """Variance of log FD over the subject's replicates, training seeds included: lent to what was trained once."""
+    subject = evidence.compared.subject_name
+    frame = own(evidence, model=subject, budget=budget, iterations=iterations, sampler="ddpm")
+    values = by_seed(frame).dropna()
     return float(np.log(values).var(ddof=1)) if len(values) > 1 else np.nan
 
 
 def lent(evidence: Evidence, frame: pd.DataFrame) -> float:
-    """Variance of log FD that replicates of one training do not show: the twin's, the largest over the iterations."""
+    """Variance of log FD that replicates of one training do not show: the subject's, the largest over the iterations.
+
+    0 if each replicate was trained.
+    """
     if frame.train_seed.nunique() == frame.seed.nunique():
         return 0.0
     schedules = set(zip(frame.budget, frame.iterations, strict=True))

@@ -1,7 +1,7 @@
-"""What the records of speed cells say: ratios of what was timed side by side, and sampling runs against their floor.
+"""Ratios from speed records: parts that were timed side by side, and sampling runs against their parts and the device.
 
-Every round times each part once, so ratios are taken round by round: what slows a round slows both sides alike. Values
-are medians over the rounds, beside the least and the largest. Parts of different cells are never divided.
+Each round times every part once. Ratios are taken round by round: a slow round slows both sides alike. Values are
+medians over the rounds, beside the least and the largest. Parts of different cells are never divided.
 """
 
 from collections.abc import Iterator
@@ -12,36 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.spec.contenders import Contender, Suite
 from bench.spec.measurements import Speed
 from bench.store.records import Record
-from models.cost import block_macs, forward_macs, forward_passes, injection_macs, modulation_macs, shell_macs
+from models.config import ModelConfig
+from models.cost import block_macs, injection_macs, modulation_macs, shell_macs
 from models.diffusion.allocation import affordable_steps
-from models.zoo import ModelConfig
+from models.families import family_of, forward_macs, forward_passes
 from paper_figures.evidence.gather import Evidence
 
 BLOCK, BARE = "iteration / block", "iteration / bare block"
 STACK = "stack of DiT's blocks / plain modules"
-RUN = {"fpdm": "FPDM's sampling run / its parts", "dit": "DiT's sampling run / its parts"}
-TRAINING = "training step, FPDM / DiT"
-QUOTIENTS = {  # of an eager cell: the part above, the part below
-    BLOCK: ("iteration", "block"),
-    BARE: ("iteration", "bare block"),
-    STACK: ("stack", "plain stack"),
-    TRAINING: ("fpdm training step", "dit training step"),
-}
-COMPILED = {  # of a compiled cell
-    f"compiled / eager {label}": (f"compiled {part}", f"eager {part}")
-    for label, part in {
-        "block": "block",
-        "iteration": "iteration",
-        "sampling step, DiT": "dit step",
-        "sampling step, FPDM without iterations": "fpdm step",
-        "training step, DiT": "dit training step",
-        "training step, FPDM": "fpdm training step",
-    }.items()
-}
-AIMS = {BLOCK: 1.30, STACK: 1.00, **dict.fromkeys(RUN.values(), 1.10)}  # at most
-ORDER = [BLOCK, BARE, STACK, *RUN.values(), TRAINING, *COMPILED]
+AIMS = {BLOCK: 1.30, STACK: 1.00}  # at most
+RUN_AIM = 1.10  # of a sampling run over its parts
 CELL = ["size", "precision", "batch_size"]
 
 Seconds = dict[str, np.ndarray]  # of a part, one value a round, for the whole batch
@@ -52,10 +35,10 @@ class Run:
     """A sampling run that was timed with its parts.
 
     Attributes:
-        model: "dit" or "fpdm".
+        model: the contender's name.
         config: its network.
-        iterations: of each step; 0 for a DiT.
-        budget: block passes that decide the steps.
+        iterations: of each step; 0 if it does not iterate.
+        budget: block passes that decide the number of steps.
         seconds: of the run, one value a round.
         step_parts: seconds of a step's blocks, binding and iterations by themselves, one value a round.
     """
@@ -82,7 +65,7 @@ class Run:
 
     @property
     def excess_macs(self) -> float:
-        """The same by MACs: what is in a run and in none of the parts is the shell."""
+        """The same ratio by MACs: the parts leave out the network's shell."""
         whole = forward_macs(self.config, self.iterations)
         return whole / (whole - shell_macs(self.config))
 
@@ -96,23 +79,57 @@ def over_rounds(values: np.ndarray, prefix: str = "") -> dict[str, float]:
     return {f"{prefix}{name}": float(value) for name, value in zip(("median", "low", "high"), found, strict=True)}
 
 
-def ratios(evidence: Evidence) -> pd.DataFrame:
-    """A row a ratio and cell: `over_rounds`, what is aimed at, in how many rounds it is reached; MACs by formula.
+def run_over_parts(contender: Contender) -> str:
+    """Name of the ratio of a contender's sampling run to its parts."""
+    return f"{contender.label}'s sampling run / its parts"
 
-    Of the sampling runs there is one row a network: the run whose median is farthest above its parts.
+
+def training_ratio(suite: Suite) -> str:
+    """Name of the ratio of the two training steps."""
+    return f"training step, {suite.subject.label} / {suite.baseline.label}"
+
+
+def quotients(suite: Suite, compiled: bool) -> dict[str, tuple[str, str]]:
+    """The ratios of parts of a cell, eager or compiled: name -> the part above, the part below."""
+    both = (suite.baseline, suite.subject)
+    if not compiled:
+        steps = (f"{suite.subject_name} training step", f"{suite.baseline_name} training step")
+        return {
+            BLOCK: ("iteration", "block"),
+            BARE: ("iteration", "bare block"),
+            STACK: ("stack", "plain stack"),
+            training_ratio(suite): steps,
+        }
+    parts = {"block": "block", "iteration": "iteration"}
+    for one in both:
+        without = " without iterations" if one.family.iterates else ""
+        parts[f"sampling step, {one.label}{without}"] = f"{one.name} step"
+    parts |= {f"training step, {one.label}": f"{one.name} training step" for one in both}
+    return {f"compiled / eager {name}": (f"compiled {part}", f"eager {part}") for name, part in parts.items()}
+
+
+def ratios(evidence: Evidence) -> pd.DataFrame:
+    """A row for each ratio and cell: `over_rounds`, its aim, in how many rounds it is reached; MACs by formula.
+
+    A network's sampling runs have one row: the run whose median is farthest above its parts.
     """
+    suite = evidence.compared
     rows: list[dict[str, Any]] = []
     for cell, record in measured(evidence):
         taken = seconds(record)
-        names = COMPILED if cell.compiled else QUOTIENTS
+        names = quotients(suite, cell.compiled)
         found = {
             name: taken[above] / taken[below] for name, (above, below) in names.items() if {above, below} <= {*taken}
         }
-        worst = {RUN[run.model]: run for run in sorted(sampled(cell, taken), key=lambda run: np.median(run.excess))}
+        slowest = {run.model: run for run in sorted(sampled(cell, taken), key=lambda run: np.median(run.excess))}
+        worst = {
+            run_over_parts(one): slowest[one.name] for one in (suite.subject, suite.baseline) if one.name in slowest
+        }
         found |= {name: run.excess for name, run in worst.items()}
+        aims = AIMS | dict.fromkeys(worst, RUN_AIM)
         macs = _macs_of_iterations(cell) | {name: run.excess_macs for name, run in worst.items()}
-        for name in (name for name in ORDER if name in found):
-            aim, values = AIMS.get(name, np.nan), found[name]
+        for name in (name for name in dict.fromkeys([BLOCK, BARE, STACK, *worst, *found]) if name in found):
+            aim, values = aims.get(name, np.nan), found[name]
             row = _of(cell) | {"ratio": name, "run": str(worst.get(name, ""))} | over_rounds(values)
             row |= {"rounds": len(values), "aim": aim}
             row |= {"rounds_within": np.nan if np.isnan(aim) else int((values <= aim).sum())}
@@ -122,18 +139,18 @@ def ratios(evidence: Evidence) -> pd.DataFrame:
 
 
 def runs(evidence: Evidence) -> pd.DataFrame:
-    """A row a sampling run of an eager cell: schedule, cost, seconds of a batch, images/s against the floor's.
+    """A row for each sampling run of an eager cell: schedule, cost, seconds of a batch, images/s beside the floor's.
 
-    The floor is what the device would take if it did nothing but multiply, at the rate of a large matrix product. MACs
-    are of one image; `excess_*` is the run over the sum of its parts.
+    The floor is the time of a device that only multiplies, at its rate of a large matrix product. MACs are of one
+    image; `excess_*` is the run over the sum of its parts.
     """
     rows: list[dict[str, Any]] = []
     for cell, record in measured(evidence):
         for run in sampled(cell, seconds(record)):
-            row = _of(cell) | {"model": run.model, "iterations": run.iterations, "budget": run.budget}
-            row |= {"steps": run.steps, "block_passes": run.block_passes}
-            row |= {"injections": run.steps * run.iterations}
-            row |= {"macs": run.steps * forward_macs(run.config, run.iterations)}
+            names = ("model", "iterations", "budget", "steps", "block_passes")
+            row = _of(cell) | {name: getattr(run, name) for name in names}
+            row["injections"] = run.steps * family_of(run.config).injections(run.config, run.iterations)
+            row["macs"] = run.steps * forward_macs(run.config, run.iterations)
             row |= over_rounds(run.seconds, "seconds_") | over_rounds(run.excess, "excess_")
             row["images_per_s"] = cell.batch_size / row["seconds_median"]
             row["floor_images_per_s"] = record.metrics.get("macs_per_s", np.nan) / row["macs"]
@@ -156,38 +173,38 @@ def seconds(record: Record) -> Seconds:
 
 def sampled(cell: Speed, taken: Seconds) -> Iterator[Run]:
     """The sampling runs of an eager cell; none of a compiled one."""
-    configs = [(cell.dit, "dit", (0,)), (cell.fpdm, "fpdm", cell.iterations)]
-    for config, model, ks in configs if {"block", "binding", "iteration"} <= {*taken} else []:
-        for budget, k in product(cell.budgets, ks):
-            if (part := f"{model} {budget}" + (f" k={k}" if k else "")) in taken:
-                explicit = forward_passes(config, 0)
-                once = explicit * taken["block"] + (taken["binding"] + k * taken["iteration"] if k else 0)
-                yield Run(model, config, k, budget, taken[part], once)
+    for model, config in cell.configs.items():
+        family = family_of(config)
+        for budget, k in product(cell.budgets, cell.iterations if family.iterates else (0,)):
+            run, parts = f"{model} {budget}" + (f" k={k}" if k else ""), family.parts(config, k)
+            if {run, *parts} <= {*taken}:
+                once = sum((count * taken[name] for name, count in parts.items()), np.zeros(1))
+                yield Run(model, config, k, budget, taken[run], once)
 
 
 def conditions(evidence: Evidence) -> str:
-    """What was measured on what, as a sentence without its stop."""
+    """The hardware that each cell was measured on, as a sentence without its stop."""
     places: dict[str, list[str]] = {}
     for cell, record in measured(evidence):
         where = str(record.environment.get("hardware"))
         if (threads := record.timing.get("threads")) and record.environment.get("device") != "cuda":
             where += f" with {threads:.0f} thread{'s' * (threads != 1)}"
-        places.setdefault(where, []).append(label(cell.size, cell.precision, cell.batch_size))
+        places.setdefault(where, []).append(label(cell.size, cell.dtype, cell.batch_size))
     return "; ".join(f"{', '.join(dict.fromkeys(labels))}: {where}" for where, labels in places.items())
 
 
 def label(size: str, precision: str, batch_size: int) -> str:
-    """What a cell's twins are called in titles."""
+    """A cell's networks and settings in titles."""
     return f"{size}, batch {batch_size}, {precision}"
 
 
 def _of(cell: Speed) -> dict[str, Any]:
-    return {name: getattr(cell, name) for name in CELL}
+    return {"size": cell.size, "precision": cell.dtype, "batch_size": cell.batch_size}
 
 
 def _macs_of_iterations(cell: Speed) -> dict[str, float]:
     """An iteration's MACs over a block's, with its modulation, which is computed once an image, and without."""
-    config = cell.fpdm
+    config = next(config for config in cell.configs.values() if family_of(config).iterates)
     bare = block_macs(config)
     iteration = bare + injection_macs(config)
     return {BLOCK: iteration / (bare + modulation_macs(config)), BARE: iteration / bare}

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bench.spec.cells import Cell
+from models.families import family_of
 from paper_figures import style
 from paper_figures.evidence.gather import Evidence
 
@@ -49,11 +50,11 @@ def show(axis: Axes, images: np.ndarray, columns: int) -> None:
     axis.set_axis_off()
 
 
-def schedule(cell: Cell) -> str:
+def schedule(evidence: Evidence, cell: Cell) -> str:
     """How a cell spends its passes: `DiT, 20 steps of 28 blocks`, `FPDM, 56 steps of 8 iterations`."""
-    if cell.run.config.implicit:
-        return f"FPDM, {cell.steps} steps of {cell.iterations} iterations"
-    return f"DiT, {cell.steps} steps of {cell.run.config.depth} blocks"
+    family, label = family_of(cell.run.config), style.labels(evidence)[cell.run.model]
+    step = f"{cell.iterations} iterations" if family.iterates else family.shape(cell.run.config)
+    return f"{label}, {cell.steps} steps of {step}"
 
 
 def caption(evidence: Evidence, cell: Cell, count: int) -> str:
@@ -65,21 +66,23 @@ def caption(evidence: Evidence, cell: Cell, count: int) -> str:
     return (
         f"{evidence.suite}: the first {count} samples of seed {cell.seed}, not selected; {labels}; "
         f"{cell.sampler.upper()}, {cell.budget} {evidence.unit} an image, {guidance}, "
-        f"{protocol.weights.upper()} weights, {cell.run.budget_text} of training{evidence.account_note}"
+        f"EMA weights, {cell.run.budget_text} of training{evidence.account_note}"
     )
 
 
 def side_by_side(evidence: Evidence, name: str, guidance: float, count: int, columns: int) -> list[Path]:
-    """Write figures/<name>: the first `count` samples of DiT and, to its right, of FPDM; nothing without samples."""
-    shown = [found for model in ("dit", "fpdm") for found in evidence.images(model=model, guidance=guidance)[:1]]
+    """Write figures/<name>: the first `count` samples of each contender, side by side; nothing without samples."""
+    everyone = style.suite_of(evidence).names
+    shown = [found for model in everyone for found in evidence.images(model=model, guidance=guidance)[:1]]
     if not shown:
         return []
-    width = style.PAGE_WIDTH_IN / 2
+    width = style.PAGE_WIDTH_IN / max(2, len(shown))
     size = (width * len(shown), width * math.ceil(count / columns) / columns + 0.5)
     figure, axes = plt.subplots(1, len(shown), figsize=size, layout="constrained", squeeze=False)
     for axis, (cell, images) in zip(axes[0], shown, strict=True):
         show(axis, images[:count], columns)
-        axis.set_title(schedule(cell))
-    text = caption(evidence, shown[0][0], count) + (" each" if len(shown) > 1 else "")
-    style.note(figure, text + ("; the same starting noise on both sides" if len(shown) > 1 else ""))
+        axis.set_title(schedule(evidence, cell))
+    text = caption(evidence, shown[0][0], count)
+    where = "on both sides" if len(shown) == 2 else "everywhere"
+    style.note(figure, f"{text} each; the same starting noise {where}" if len(shown) > 1 else text)
     return style.save(figure, evidence.path("figures", name))

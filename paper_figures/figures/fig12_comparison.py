@@ -1,4 +1,4 @@
-"""Figure 12: more samples of DiT and FPDM side by side, without guidance (supplement B)."""
+"""Figure 12: more samples of all contenders side by side, without guidance (supplement B)."""
 
 from pathlib import Path
 

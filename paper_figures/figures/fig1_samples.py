@@ -1,8 +1,9 @@
-"""Figure 1: DiT beside FPDM with classifier-free guidance 4.0, same labels and noise (Sec. 4.3)."""
+"""Figure 1: samples with classifier-free guidance 4.0, same labels and noise for all contenders (Sec. 4.3)."""
 
 from pathlib import Path
 
-from bench.spec.grids import GUIDANCE
+from bench.spec.grids.paper import GUIDANCE
+from paper_figures import style
 from paper_figures.evidence.gather import Evidence
 from paper_figures.figures.contact_sheet import side_by_side
 
@@ -12,5 +13,5 @@ TITLE = "Figure 1: samples of both"
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/fig1_samples.{png,pdf}; a suite without labels has no guidance."""
-    guidance = GUIDANCE if evidence.twins.fpdm.num_classes else 1.0
+    guidance = GUIDANCE if style.suite_of(evidence).baseline.config.num_classes else 1.0
     return side_by_side(evidence, "fig1_samples", guidance, count=20, columns=5)

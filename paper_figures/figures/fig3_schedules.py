@@ -1,4 +1,4 @@
-"""Figure 3: where the block passes of one budget go, for DiT and three allocations of FPDM (Sec. 3.3)."""
+"""Figure 3: the block passes of each step for the baseline and three allocations of the subject (Sec. 3.3)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from bench.spec.accounts import Account
-from bench.spec.grids import SHOWN_ITERATIONS
+from bench.spec.contenders import Suite
+from bench.spec.grids.paper import SHOWN_ITERATIONS
 from models.diffusion.allocation import SLOPE, allocate
 from models.diffusion.timesteps import TIMESTEPS, select_timesteps
-from models.zoo import ModelConfig
 from paper_figures import style
 from paper_figures.evidence.gather import Evidence
 
@@ -26,7 +26,7 @@ class Schedule:
     Attributes:
         name: of the panel.
         timesteps: of the steps, noisiest first.
-        parts: what each step spends, bottom up: "pre", "implicit" and "post", or "explicit" for a DiT.
+        parts: what each step spends, bottom up: "pre", "implicit" and "post", or "explicit" without iterations.
     """
 
     name: str
@@ -38,23 +38,6 @@ class Schedule:
         return sum(sum(passes) for passes in self.parts.values())
 
 
-def schedules(dit: ModelConfig, fpdm: ModelConfig, budget: int, iterations: int, account: Account) -> list[Schedule]:
-    """DiT and FPDM's allocations at a budget of DiT's passes; without those that it does not buy one step of."""
-    found = []
-    if steps := account.steps(dit, budget, dit):
-        found.append(Schedule("DiT", select_timesteps(steps), {"explicit": (dit.depth,) * steps}))
-    n_pre, n_post = fpdm.n_pre or 0, fpdm.n_post or 0
-    if steps := account.steps(dit, budget, fpdm, iterations):
-        for name in ALLOCATIONS:
-            parts = {
-                "pre": (n_pre,) * steps,
-                "implicit": allocate(name, steps, iterations),
-                "post": (n_post,) * steps,
-            }
-            found.append(Schedule(f"FPDM, {name}", select_timesteps(steps), parts))
-    return found
-
-
 LABELS = {
     "explicit": "explicit blocks",
     "pre": "pre blocks",
@@ -63,16 +46,35 @@ LABELS = {
 }
 
 
+def schedules(suite: Suite, budget: int, iterations: int, account: Account) -> list[Schedule]:
+    """The baseline and the subject's allocations at a budget; without those that it does not buy one step of."""
+    found = []
+    for one in (suite.baseline, suite.subject):
+        config, iterates = one.config, one.family.iterates
+        steps = account.steps(suite.baseline.config, budget, config, iterations * iterates)
+        if steps and not iterates:
+            explicit = (sum(one.family.layout(config, 0)),) * steps
+            found.append(Schedule(one.label, select_timesteps(steps), {"explicit": explicit}))
+        elif steps:
+            n_pre, _, n_post = one.family.layout(config, iterations)
+            for name in ALLOCATIONS:
+                inside = {"implicit": allocate(name, steps, iterations)}
+                parts = {"pre": (n_pre,) * steps} | inside | {"post": (n_post,) * steps}
+                found.append(Schedule(f"{one.label}, {name}", select_timesteps(steps), parts))
+    return found
+
+
 def draw(evidence: Evidence) -> list[Path]:
     """Write figures/fig3_schedules.{png,pdf}."""
-    suite, budget = evidence.twins, max(cell.budget for cell in evidence.cells)
-    found = schedules(suite.dit, suite.fpdm, budget, SHOWN_ITERATIONS, evidence.account)
+    budget = max(cell.budget for cell in evidence.cells)
+    found = schedules(style.suite_of(evidence), budget, SHOWN_ITERATIONS, evidence.account)
     if not found:
         return []
-    figure, axes = style.panels(len(found), height_in=2.5)
+    figure, ((*axes,),) = style.panels(1, len(found), height_in=2.5, sharey=True)
     for axis, one in zip(axes, found, strict=True):
-        _panel(axis, one)
+        _panel(axis, one, style.part_colors(evidence))
     axes[0].set_ylabel("block passes a step")
+    axes[0].locator_params(axis="y", nbins=6, integer=True)
     style.shared_legend(figure, axes)
     style.note(
         figure,
@@ -84,14 +86,13 @@ def draw(evidence: Evidence) -> list[Path]:
     return style.save(figure, evidence.path("figures", "fig3_schedules"))
 
 
-def _panel(axis: Axes, one: Schedule) -> None:
+def _panel(axis: Axes, one: Schedule, colors: dict[str, str]) -> None:
     bottom = [0] * len(one.timesteps)
     for part, passes in one.parts.items():
-        axis.bar(one.timesteps, passes, WIDTH, bottom, color=style.PARTS[part], label=LABELS[part], linewidth=0)
+        axis.bar(one.timesteps, passes, WIDTH, bottom, color=colors[part], label=LABELS[part], linewidth=0)
         bottom = [b + p for b, p in zip(bottom, passes, strict=True)]
     axis.set_xlim(TIMESTEPS - 1 + 30, -30)
     axis.set_xticks([TIMESTEPS - 1, 500, 0])
     axis.grid(axis="x", visible=False)
-    axis.set_axisbelow(True)
     axis.set_xlabel("timestep")
     axis.set_title(f"{one.name}\n{len(one.timesteps)} steps, {one.spent} passes in all", fontsize=7.5)

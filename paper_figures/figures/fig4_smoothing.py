@@ -1,14 +1,17 @@
 """Figure 4: quality against iterations per timestep at equal sampling compute, with its numbers as tables."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from bench.spec.contenders import Contender
 from paper_figures import style
-from paper_figures.evidence.comparisons import number, published_twins, readable_twins, twins
-from paper_figures.evidence.gather import Evidence, over_seeds, quality_columns
+from paper_figures.evidence.columns import number, over_seeds, quality_columns
+from paper_figures.evidence.comparisons import published_twins, readable_twins, twins
+from paper_figures.evidence.gather import Evidence
 from paper_figures.published import TABLE1_FID
 from paper_figures.tables.writing import printed, write_table
 
@@ -26,14 +29,14 @@ def draw(evidence: Evidence) -> list[Path]:
 
 def table_text(evidence: Evidence) -> str:
     """The table to print at the end of a run."""
-    return printed(evidence, _readable(twins(evidence)))
+    return printed(evidence, _readable(evidence, twins(evidence)))
 
 
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
+def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """The summary with headings and rounding for people."""
     names = {"iterations x steps": "best at iterations x steps", "best FPDM / DiT": "FPDM / DiT"}
-    published = published_twins(table) | {"published FPDM / DiT": number(table.published_ratio, ".2f")}
-    return readable_twins(table).drop(columns="sampler").rename(columns=names).assign(**published)
+    published = published_twins(evidence, table) | {"published FPDM / DiT": number(table.published_ratio, ".2f")}
+    return readable_twins(evidence, table).drop(columns="sampler").rename(columns=names).assign(**published)
 
 
 def _tables(evidence: Evidence) -> list[Path]:
@@ -45,7 +48,7 @@ def _tables(evidence: Evidence) -> list[Path]:
     readable = pd.DataFrame(
         {
             "block passes": rows.budget,
-            "model": rows.model.map(style.LABELS),
+            "model": rows.model.map(style.labels(evidence)),
             "iterations": rows.iterations,
             "steps": rows.steps,
             "spent": rows.block_passes,
@@ -57,7 +60,7 @@ def _tables(evidence: Evidence) -> list[Path]:
     )
     return [
         *write_table(evidence, "smoothing", rows, readable, f"{fd} {shares}{note}"),
-        *write_table(evidence, "smoothing_best", shortest, _readable(shortest), f"{fd} {note}"),
+        *write_table(evidence, "smoothing_best", shortest, _readable(evidence, shortest), f"{fd} {note}"),
     ]
 
 
@@ -65,17 +68,28 @@ def _figure(evidence: Evidence) -> list[Path]:
     rows = over_seeds(evidence.frame)
     if not np.isfinite(rows.fd).any():
         return []
-    budgets = sorted(set(rows.budget))
-    figure, axes = style.panels(len(budgets))
-    for axis, budget in zip(axes, budgets, strict=True):
-        _panel(axis, rows[rows.budget == budget], budget, evidence.unit)
+    shown = style.contenders(evidence, rows.model)
+    names = {one.name: one.label if one.family.iterates else f"{one.label} ({_shape(one)})" for one in shown}
+    iterates = rows.model.map({one.name: one.family.iterates for one in shown})
+    looks = {names[one.name]: style.look(one) for one in shown}
+    rows = rows.assign(series=rows.model.map(names), iterates=iterates)
+    grid = style.facets(rows, "iterations", "budget", looks, plot=_series)
+    for budget, axis in grid.axes_dict.items():
+        style.iteration_axes(axis)
+        axis.set_title(f"{budget} {evidence.unit}{_published(evidence, budget)}", fontsize=7.5)
+    axes = list(grid.axes.flat)
     if (fd := evidence.floor.get("fid", 0.0)) and _leaves_room(fd, rows.fd.to_numpy(float)):
-        _floor(axes, fd)
-    axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
-    style.shared_legend(figure, axes)
+        for axis in axes:  # nobody is expected to beat it
+            axis.axhline(fd, linestyle=":", color=style.FAINT, linewidth=0.9, label="real images (test split)")
+    axes[0].set_ylabel(style.fd_label(evidence))
+    style.shared_legend(grid.figure, axes)
     note = "published: best FID on ImageNet at 256 pixels (Table 1, DDPM), on a scale of its own"
-    style.note(figure, f"{evidence.caption}. {note}")
-    return style.save(figure, evidence.path("figures", "fig4_smoothing"))
+    style.note(grid.figure, f"{evidence.caption}. {note}{'.' * bool(lost := style.crosses(rows))}{lost}")
+    return style.save(grid.figure, evidence.path("figures", "fig4_smoothing"))
+
+
+def _shape(contender: Contender) -> str:
+    return contender.family.shape(contender.config)
 
 
 def _leaves_room(floor: float, values: np.ndarray) -> bool:
@@ -85,25 +99,21 @@ def _leaves_room(floor: float, values: np.ndarray) -> bool:
     return bool(np.log(finite.max() / finite.min()) >= LEAST_SHARE * np.log(high / low))
 
 
-def _floor(axes: list[Axes], fd: float) -> None:
-    """What nobody is expected to beat: a thin line across all panels."""
-    for axis in axes:
-        axis.axhline(fd, linestyle=":", color="#666666", linewidth=0.9, label="real images (test split)")
+def _series(axis: Axes, x: pd.Series, rows: pd.DataFrame, **look: Any) -> None:
+    """A contender that iterates as a curve; another as a marker, its value and interval across the panel."""
+    one = rows.iloc[0]
+    if one.iterates or not np.isfinite(one.fd):
+        return style.curve(axis, x, rows, **look)
+    axis.plot(x, rows.fd, **look | {"linestyle": "none", "markersize": 7, "zorder": 3})
+    axis.axhline(one.fd, linestyle="--", color=look["color"], linewidth=1)
+    if one.seeds > 1:
+        axis.axhspan(one.fd_low, one.fd_high, color=look["color"], alpha=0.15, linewidth=0)
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, budget: int, unit: str) -> None:
-    fpdm, dit = rows[rows.model == "fpdm"], rows[rows.model == "dit"]
-    style.curve(axis, fpdm.iterations, fpdm, color=style.COLORS["fpdm"], marker="s", label="FPDM")
-    if len(dit):
-        color = style.COLORS["dit"]
-        axis.axhline(dit.fd.iloc[0], linestyle="--", color=color, linewidth=1)
-        depth = int((dit.n_pre + dit.iterations + dit.n_post).iloc[0])
-        axis.plot(dit.iterations, dit.fd, "o", markersize=7, color=color, label=f"DiT ({depth} blocks)")
-        if dit.seeds.iloc[0] > 1:
-            axis.axhspan(dit.fd_low.iloc[0], dit.fd_high.iloc[0], color=color, alpha=0.15, linewidth=0)
-    style.iteration_axes(axis)
-    title = f"{budget} {unit}"
-    published = {model: TABLE1_FID.get((budget, model)) for model in ("dit", "fpdm")}
-    if published["dit"] and published["fpdm"]:
-        title += f"\npublished: DiT {published['dit']['ddpm']}, best FPDM {published['fpdm']['ddpm']}"
-    axis.set_title(title, fontsize=7.5)
+def _published(evidence: Evidence, budget: int) -> str:
+    """The paper's best FIDs of the baseline and the subject, as the second line of a title; empty if it has none."""
+    suite = style.suite_of(evidence)
+    sides = {suite.baseline.label: suite.baseline, f"best {suite.subject.label}": suite.subject}
+    fids = {label: TABLE1_FID.get((budget, one.config.family)) for label, one in sides.items()}
+    known = [f"{label} {fid['ddpm']}" for label, fid in fids.items() if fid]
+    return f"\npublished: {', '.join(known)}" if len(known) == len(sides) else ""

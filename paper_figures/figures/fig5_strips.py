@@ -1,11 +1,13 @@
-"""Figure 5: what sampling with few to many iterations per timestep looks like at equal compute (Sec. 5.1)."""
+"""Figure 5: samples with few to many iterations per timestep at equal compute (Sec. 5.1)."""
 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 from bench.spec.cells import Cell
+from models.families import family_of
 from paper_figures import style
 from paper_figures.evidence.gather import Evidence
 from paper_figures.figures.contact_sheet import caption, show
@@ -13,35 +15,56 @@ from paper_figures.figures.contact_sheet import caption, show
 GRID = "smoothing"
 TITLE = "Figure 5: samples by iterations"
 
+Strip = tuple[Cell, np.ndarray]  # images (count, channels, height, width)
+
 
 def draw(evidence: Evidence) -> list[Path]:
-    """Write figures/fig5_strips.{png,pdf}: a column for DiT and one for each number of iterations, a row a sample."""
+    """Write figures/fig5_strips.{png,pdf}: a column a schedule, a row a sample.
+
+    Each contender that iterates has a panel, whose first columns are the contenders that do not.
+    """
     found = strips(evidence)
     if not found:
         return []
-    count, size = min(len(images) for _, images in found), found[0][1].shape[-1]
-    by_row = np.stack([images[:count] for _, images in found], axis=1)  # (sample, column, channels, height, width)
-    width = style.PAGE_WIDTH_IN * max(len(found), 6) / 14
-    figure, axis = plt.subplots(figsize=(width, width * count / len(found) + 0.5), layout="constrained")
-    show(axis, by_row.reshape(-1, *by_row.shape[2:]), len(found))
-    across = axis.get_images()[0].get_size()[1]
-    for i, (cell, _) in enumerate(found):
-        model = cell.run.model
-        text = f"{_iterations(cell)}\n{cell.steps} steps"
-        place = (i + 0.5) / len(found) * across
-        axis.text(place, -0.1 * size, text, ha="center", va="bottom", fontsize=6, color=style.COLORS[model])
+    first = [strip for strip in found if not _iterates(strip)]
+    iterating = style.contenders(evidence, (cell.run.model for cell, _ in found[len(first) :]))
+    groups = [first + [strip for strip in found if strip[0].run.model == one.name] for one in iterating] or [first]
+    count, columns = min(len(images) for _, images in found), max(map(len, groups))
+    width = style.PAGE_WIDTH_IN * min(max(columns, 6) / 14, 1)
+    size = (width, len(groups) * width * count / columns + 0.5)
+    figure, axes = plt.subplots(len(groups), 1, figsize=size, layout="constrained", squeeze=False)
+    for axis, strips_shown in zip(axes[:, 0], groups, strict=True):
+        _panel(axis, evidence, strips_shown, count)
+    for axis, one in zip(axes[:, 0], iterating, strict=False) if len(groups) > 1 else ():
+        axis.set_title(one.label, color=one.color, pad=20)
     same = "each row has the same starting noise and label"
     style.note(figure, f"{caption(evidence, found[0][0], count)}; {same}")
     return style.save(figure, evidence.path("figures", "fig5_strips"))
 
 
-def strips(evidence: Evidence) -> list[tuple[Cell, np.ndarray]]:
-    """DiT's images, then FPDM's by iterations."""
-    found = evidence.images(guidance=1.0)
-    return sorted(found, key=lambda pair: (pair[0].run.config.implicit, pair[0].iterations))
+def strips(evidence: Evidence) -> list[Strip]:
+    """Images of contenders that do not iterate, then of each other contender by iterations."""
+    names = style.suite_of(evidence).names
+
+    def place(strip: Strip) -> tuple[bool, int, int]:
+        return _iterates(strip), names.index(strip[0].run.model), strip[0].iterations
+
+    return sorted(evidence.images(guidance=1.0), key=place)
 
 
-def _iterations(cell: Cell) -> str:
-    if not cell.run.config.implicit:
-        return "DiT"
-    return f"{cell.iterations} iter{'s' if cell.iterations > 1 else ''}."
+def _iterates(strip: Strip) -> bool:
+    return family_of(strip[0].run.config).iterates
+
+
+def _panel(axis: Axes, evidence: Evidence, found: list[Strip], count: int) -> None:
+    """A column a strip, its schedule above it in its contender's color."""
+    by_row = np.stack([images[:count] for _, images in found], axis=1)  # (sample, column, channels, height, width)
+    show(axis, by_row.reshape(-1, *by_row.shape[2:]), len(found))
+    across = axis.get_images()[0].get_size()[1]
+    for i, strip in enumerate(found):
+        cell, contender = strip[0], style.suite_of(evidence).contender(strip[0].run.model)
+        iterations = f"{cell.iterations} iter{'s' if cell.iterations > 1 else ''}."
+        text = f"{iterations if _iterates(strip) else contender.label}\n{cell.steps} steps"
+        place = (i + 0.5) / len(found) * across
+        above = -0.1 * by_row.shape[-1]
+        axis.text(place, above, text, ha="center", va="bottom", fontsize=style.NOTE_PT, color=contender.color)

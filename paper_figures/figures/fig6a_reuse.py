@@ -1,22 +1,20 @@
 """Figure 6a: quality with and without reusing solutions across timesteps, against iterations per timestep."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from paper_figures import style
-from paper_figures.evidence.gather import Evidence, over_seeds, plus_minus, texts
+from paper_figures.evidence.columns import over_seeds, plus_minus, texts
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed, ratio
 from paper_figures.tables.writing import printed, write_table
 
 GRID = "reuse"
 TITLE = "Figure 6a: reusing solutions"
-APART = 1.03  # factor by which the two are moved off their place, so that neither covers the other
-_LOOKS = {
-    True: ("s", "-", style.COLORS["fpdm"], "with reuse"),
-    False: ("^", "--", style.COLORS["fpdm cold"], "without reuse"),
-}
+APART = 1.06  # factor between the two, so that neither covers the other
 
 
 def draw(evidence: Evidence) -> list[Path]:
@@ -32,19 +30,23 @@ def _figure(evidence: Evidence) -> list[Path]:
     rows = over_seeds(evidence.frame)
     if not np.isfinite(rows.fd).any():
         return []
-    budgets = sorted(set(rows.budget))
-    figure, axes = style.panels(len(budgets), height_in=2.6)
-    for axis, budget in zip(axes, budgets, strict=True):
-        for reuse, (marker, line, color, label) in _LOOKS.items():
-            some = rows[(rows.budget == budget) & (rows.reuse == reuse)]
-            beside = some.iterations * (1 / APART if reuse else APART)
-            style.curve(axis, beside, some, color=color, marker=marker, linestyle=line, label=label)
-        axis.set_title(f"{budget} {evidence.unit}")
+    shown = style.contenders(evidence, rows.model)
+    looks, series = {}, {}
+    for one, reuse in product(shown, (True, False)):
+        label = ("with reuse" if reuse else "without reuse") + (f", {one.label}" if len(shown) > 1 else "")
+        cold = {"color": style.shade(one.color, 0.45), "marker": "^", "linestyle": "--"}
+        looks[label] = style.look(one) | ({} if reuse else cold)
+        series[one.name, reuse] = label
+    rows = rows.assign(series=[series[key] for key in zip(rows.model, rows.reuse, strict=True)])
+    grid = style.facets(rows, "iterations", "budget", looks, apart=APART)
+    for budget, axis in grid.axes_dict.items():
         style.iteration_axes(axis)
-    axes[0].set_ylabel(f"Fréchet distance ({evidence.extractor})")
-    style.shared_legend(figure, axes)
-    style.note(figure, evidence.caption)
-    return style.save(figure, evidence.path("figures", "fig6a_reuse"))
+        axis.set_title(f"{budget} {evidence.unit}")
+    axes = list(grid.axes.flat)
+    axes[0].set_ylabel(style.fd_label(evidence))
+    style.shared_legend(grid.figure, axes)
+    style.note(grid.figure, f"{evidence.caption}{'.' * bool(lost := style.crosses(rows))}{lost}")
+    return style.save(grid.figure, evidence.path("figures", "fig6a_reuse"))
 
 
 def table_text(evidence: Evidence) -> str:
@@ -53,10 +55,13 @@ def table_text(evidence: Evidence) -> str:
 
 
 def pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per budget and iterations: FD with reuse, without, and their ratio with its interval."""
-    rows = []
-    for (budget, k, steps), cells in frame.groupby(["budget", "iterations", "steps"]):
-        line: dict[str, object] = {"budget": budget, "iterations": k, "steps": steps}
+    """A row per budget and iterations: FD with reuse, without, and their ratio with its interval.
+
+    Where several contenders carry a state, the first column says which.
+    """
+    rows, keys = [], ["model"] * (frame.model.nunique() > 1) + ["budget", "iterations", "steps"]
+    for values, cells in frame.groupby(keys):
+        line: dict[str, object] = dict(zip(keys, values, strict=True))
         arms = {name: cells[cells.reuse == reused] for name, reused in (("with_reuse", True), ("without_reuse", False))}
         for name, arm in arms.items():
             if len(arm):
@@ -73,7 +78,8 @@ def pairs(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
-        {
+        ({"model": table.model} if "model" in table else {})
+        | {
             "block passes": table.budget,
             "iterations": table.iterations,
             "steps": table.steps,

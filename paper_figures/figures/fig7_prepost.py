@@ -5,18 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.spec.grids import PREPOST_LAYERS
+from bench.spec.grids.paper import PREPOST_LAYERS
 from paper_figures import style
-from paper_figures.evidence.comparisons import few_ticks
-from paper_figures.evidence.gather import Evidence, over_seeds, quality_columns
+from paper_figures.evidence.columns import over_seeds, quality_columns
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import best, interval
 from paper_figures.evidence.pairing import lent
 from paper_figures.tables.writing import printed, write_table
 
 GRID = "prepost"
 TITLE = "Figure 7: pre/post layers"
-COLORS = (style.SERIES[1], style.SERIES[0], *style.SERIES[2:])  # the twin, with one layer, has FPDM's
-APART = 1.03  # factor between the lines' budgets, so that bars do not cover each other
 
 
 def draw(evidence: Evidence) -> list[Path]:
@@ -78,18 +76,19 @@ def _figure(evidence: Evidence) -> list[Path]:
     finite = rows[np.isfinite(rows.fd)]
     if finite.empty:
         return []
-    budgets = sorted(set(finite.budget))
-    figure, (axis,) = style.panels(1, height_in=3.0)
-    for i, layers in enumerate(PREPOST_LAYERS):
-        some = finite[finite.n_pre == layers]
-        if len(some):
-            x = some.budget * APART ** (i - 1.5)
-            style.curve(axis, x, some, color=COLORS[i], marker=style.MARKERS[i], label=str(layers))
-    few_ticks(axis, budgets, finite.fd.to_numpy(float))
-    axis.set_xlabel(f"{evidence.unit} an image")
-    axis.set_ylabel(f"Fréchet distance ({evidence.extractor})")
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, title="pre/post layers", loc="outside upper center", ncols=len(labels))
+    suite = style.suite_of(evidence)
+    own, colors = suite.subject.config.n_pre, iter(style.SERIES[1:])
+    looks = {
+        str(n): {"color": suite.subject.color if n == own else next(colors), "marker": marker}
+        for n, marker in zip(PREPOST_LAYERS, style.MARKERS, strict=False)
+    }
+    grid = style.facets(
+        finite.assign(series=finite.n_pre.map(str), panel=""), "budget", "panel", looks, height_in=3.0, apart=1.03
+    )
+    figure, axis = grid.figure, grid.axes.flat[0]
+    style.few_ticks(axis, sorted(set(finite.budget)), finite.fd.to_numpy(float))
+    axis.set(xlabel=f"{evidence.unit} an image", ylabel=style.fd_label(evidence))
+    style.shared_legend(figure, [axis], title="pre/post layers")
     tried = " or ".join(map(str, sorted(set(evidence.frame.iterations))))
     others = "the other replicates" if len(evidence.replicates) > 1 else "the very samples that are shown"
     chosen = f"each at {tried} iterations, whichever is best on {others}"

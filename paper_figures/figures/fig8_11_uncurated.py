@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from bench.spec.contenders import Contender
 from paper_figures import style
 from paper_figures.evidence.gather import Evidence
 from paper_figures.figures.contact_sheet import caption, schedule, show
@@ -20,12 +21,22 @@ SMALL_PX, COLUMNS_SMALL, COLUMNS = 64, 12, 8  # 48 images in 4 rows of 12 small 
 
 
 def draw(evidence: Evidence) -> list[Path]:
-    """Write the figure of the suite's dataset, or figures/fig8_11_<suite> for another dataset; name the others."""
-    dataset = evidence.twins.dataset
+    """Write the figure of the suite's dataset, or figures/fig8_11_<suite> for another dataset; name the others.
+
+    Contenders beside the paper's two have a figure of their own with their name at the end.
+    """
+    suite = style.suite_of(evidence)
     for other, (_, figure_name) in FIGURES.items():
-        if other != dataset:
+        if other != suite.dataset:
             print(f"{figure_name} needs suite {other}")
-    found = evidence.images(guidance=1.0, model="fpdm")
+    name, _ = FIGURES.get(suite.dataset, (f"fig8_11_{evidence.suite}", ""))
+    others = [one for one in suite.contenders if one not in (suite.baseline, suite.subject)]
+    written = _figure(evidence, suite.subject, name)
+    return written + [path for one in others for path in _figure(evidence, one, f"{name}_{one.name}")]
+
+
+def _figure(evidence: Evidence, contender: Contender, name: str) -> list[Path]:
+    found = evidence.images(guidance=1.0, model=contender.name)
     if not found:
         return []
     cell, images = found[0]
@@ -33,6 +44,6 @@ def draw(evidence: Evidence) -> list[Path]:
     height = style.PAGE_WIDTH_IN * -(-len(images) // columns) / columns + 0.42
     figure, axis = plt.subplots(figsize=(style.PAGE_WIDTH_IN, height), layout="constrained")
     show(axis, images, columns)
-    axis.set_title(schedule(cell))
+    axis.set_title(schedule(evidence, cell))
     style.note(figure, caption(evidence, cell, len(images)))
-    return style.save(figure, evidence.path("figures", FIGURES.get(dataset, (f"fig8_11_{evidence.suite}", ""))[0]))
+    return style.save(figure, evidence.path("figures", name))

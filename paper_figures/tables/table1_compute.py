@@ -1,17 +1,17 @@
 """Table 1: quality at three budgets with two samplers; parameters and training memory."""
 
-from collections.abc import Iterable
-from pathlib import Path
+import math
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
-from bench.spec.measurements import Footprint
-from paper_figures import style
-from paper_figures.evidence.comparisons import SAMPLERS, number, readable_twins, twins
-from paper_figures.evidence.gather import Evidence, plus_minus
+from bench.spec.measurements import PUBLISHED, Footprint
+from paper_figures.evidence.columns import number, percent, plus_minus
+from paper_figures.evidence.comparisons import SAMPLERS, readable_twins, twins
+from paper_figures.evidence.gather import Evidence
 from paper_figures.published import TABLE1_PARAMETERS_M, TABLE1_TRAINING_MEMORY_GB
-from paper_figures.tables.writing import printed, write_table
+from paper_figures.tables.writing import Table, drawn
 
 GRID = "compute"
 TITLE = "Table 1: equal sampling compute"
@@ -28,85 +28,87 @@ _FOOTPRINT = (
 )
 
 
-def draw(evidence: Evidence) -> list[Path]:
-    """Write tables/table1{,_ratios,_footprint}.{csv,md,tex}."""
-    written: list[Path] = []
+def tables(evidence: Evidence) -> list[Table]:
+    """Quality, the ratios of subject to baseline, footprints: those that there are records of."""
+    found: list[Table] = []
     if len(evidence.frame):
         table, note = twins(evidence), f"{_FD} {evidence.choice} {_PUBLISHED}"
-        written += write_table(evidence, "table1", table, _readable(table, evidence.asked.model), note)
-        written += write_table(evidence, "table1_ratios", table, ratios(table), note)
+        found += [
+            Table("table1", table, _readable(evidence, table), note),
+            Table("table1_ratios", table, ratios(evidence, table), note),
+        ]
     if len(sizes := footprints(evidence)):
-        written += write_table(evidence, "table1_footprint", sizes, _sizes(sizes), _FOOTPRINT, caption="")
-    return written
+        found.append(Table("table1_footprint", sizes, _sizes(evidence, sizes), _FOOTPRINT, caption="", shown=False))
+    return found
 
 
-def table_text(evidence: Evidence) -> str:
-    """The tables to print at the end of a run: quality, ratios."""
-    table = twins(evidence)
-    return f"{printed(evidence, _readable(table, evidence.asked.model))}\n\n{printed(evidence, ratios(table))}"
+draw, table_text = drawn(tables)
 
 
-def _readable(table: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
-    """The paper's rows: budget and model; for each sampler FD and the published FID."""
-    models = list(dict.fromkeys(models))
+def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+    """The paper's rows: budget and contender; for each sampler FD, published FID and schedule."""
+    suite = evidence.compared
+    contenders = [one for one in evidence.contenders if one.name in set(evidence.asked.model)]
     rows = []
-    for budget, cells in table.groupby("budget"):
-        for model in models:
-            row: dict[str, Any] = {"block passes": budget, "model": style.LABELS[model]}
-            for sampler, cell in cells.groupby("sampler", sort=False):
-                name = SAMPLERS[str(sampler)]
-                row[f"FD ({name})"] = plus_minus(cell[f"{model}_fd"], cell[f"{model}_half"])[0]
-                row[f"published FID ({name})"] = number(cell[f"published_{model}_fid"], ".1f")[0]
-            for sampler, schedule in zip(cells.sampler, cells.schedule, strict=True):
-                row[f"iterations x steps ({SAMPLERS[sampler]})"] = schedule if model == "fpdm" else ""
-            rows.append(row)
+    for (budget, cells), one in product(table.groupby("budget"), contenders):
+        row: dict[str, Any] = {"block passes": budget, "model": one.label}
+        measured = plus_minus(cells[f"{one.name}_fd"], cells[f"{one.name}_half"])
+        published = number(cells.get(f"published_{one.name}_fid", [math.nan] * len(cells)), ".1f")
+        schedules = cells.get("schedule" if one == suite.subject else f"{one.name}_schedule", [""] * len(cells))
+        names = cells.sampler.map(SAMPLERS)
+        for name, fd, fid in zip(names, measured, published, strict=True):
+            row |= {f"FD ({name})": fd, f"published FID ({name})": fid}
+        row |= {f"iterations x steps ({name})": text for name, text in zip(names, schedules, strict=True)}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """FPDM over DiT for each budget and sampler, for people."""
-    readable = readable_twins(table)[["block passes", "sampler", "best FPDM / DiT", "verdict"]]
-    return readable.assign(**{"published FPDM / DiT": number(table.published_ratio, ".2f")})
+def ratios(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+    """Subject over baseline for each budget and sampler, for people."""
+    published = f"published {evidence.compared.subject.label} / {evidence.compared.baseline.label}"
+    readable = readable_twins(evidence, table).iloc[:, [0, 1, -2, -1]]  # budget, sampler, ratio, verdict
+    return readable.assign(**{published: number(table.published_ratio, ".2f")})
 
 
 def footprints(evidence: Evidence) -> pd.DataFrame:
-    """A row a size and model: parameters and bytes of a training step, and what FPDM saves."""
+    """A row for each size and contender: parameters and bytes of a training step, and their savings on the baseline."""
     rows = []
     for cell, record in evidence.records("footprint"):
         assert isinstance(cell, Footprint)
-        spec = {name: getattr(cell, name) for name in ("size", "model", "batch_size", "precision", "n", "m")}
+        names = {"size": "size", "model": "model", "batch_size": "batch_size", "precision": "dtype", "n": "n", "m": "m"}
+        spec = {column: getattr(cell, name) for column, name in names.items()}
         rows.append(spec | record.metrics)
     table = pd.DataFrame(rows)
     for name in ("parameters", "peak_bytes") if rows else ():
-        dit = table[table.model == "dit"].set_index("size")[name]
-        table[f"{name}_saved_percent"] = 100 * (1 - table[name] / table["size"].map(dit))
-    return table.sort_values("size", key=lambda sizes: sizes == "XL/2", kind="stable") if rows else table
+        baseline = table[table.model == evidence.compared.baseline_name].set_index("size")[name]
+        table[f"{name}_saved_percent"] = 100 * (1 - table[name] / table["size"].map(baseline))
+    return table.sort_values("size", key=lambda sizes: sizes == PUBLISHED["size"], kind="stable") if rows else table
 
 
-def _sizes(table: pd.DataFrame) -> pd.DataFrame:
-    published = [row.size == "XL/2" for row in table[["size"]].itertuples(index=False)]
+def _sizes(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+    contenders = [evidence.compared.contender(name) for name in table.model]
 
-    def only(values: dict[str, Any]) -> list[str]:
-        return [str(values[m]) if shown else "" for m, shown in zip(table.model, published, strict=True)]
+    def published(values: dict[str, Any]) -> list[str]:
+        known = table.model.map(values).where(table["size"] == PUBLISHED["size"])
+        return [str(values[model]) if there else "" for model, there in zip(table.model, known.notna(), strict=True)]
 
     def saved(name: str) -> list[str]:
-        values = table[f"{name}_saved_percent"].where(table.model == "fpdm")
-        return [text and f"{text}%" for text in number(values, ".1f")]
+        return percent(table[f"{name}_saved_percent"].where(table.model != evidence.compared.baseline_name))
 
+    steps = [
+        f"batch {row.batch_size}, {row.precision}" + (f", n = {row.n}, m = {row.m}" if one.family.iterates else "")
+        for row, one in zip(table.itertuples(), contenders, strict=True)
+    ]
     return pd.DataFrame(
         {
             "size": table["size"],
-            "training step": [
-                f"batch {row.batch_size}, {row.precision}"
-                + (f", n = {row.n}, m = {row.m}" if row.model == "fpdm" else "")
-                for row in table.itertuples()
-            ],
-            "model": table.model.map(style.LABELS),
+            "training step": steps,
+            "model": [one.label for one in contenders],
             "parameters (M)": number(table.parameters / 1e6, ".4g"),
-            "published (M)": only(TABLE1_PARAMETERS_M),
+            "published (M)": published(TABLE1_PARAMETERS_M),
             "fewer by": saved("parameters"),
             "training memory (GiB)": number(table.peak_bytes / 2**30, ".3g"),
-            "published (GB)": only(TABLE1_TRAINING_MEMORY_GB),
+            "published (GB)": published(TABLE1_TRAINING_MEMORY_GB),
             "less by": saved("peak_bytes"),
         }
     )

@@ -1,21 +1,21 @@
-"""Table 2: both twins on each dataset; a row for each suite with results, and the paper's datasets without."""
+"""Table 2: the contenders on each dataset, for each suite with results and for the paper's datasets without."""
 
 from collections import Counter
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.spec.suites import MODELS, SUITES
-from paper_figures import style
-from paper_figures.evidence.comparisons import chosen, complete, number, twins, with_budget
-from paper_figures.evidence.gather import SHARES_NOTE, Evidence, plus_minus
+from bench.spec.contenders import Contender
+from bench.spec.suites import SUITES
+from paper_figures.evidence.columns import number, plus_minus, with_budget
+from paper_figures.evidence.comparisons import at_best, chosen, complete, twins
+from paper_figures.evidence.gather import SHARES_NOTE, Evidence
 from paper_figures.evidence.intervals import half_width
 from paper_figures.evidence.other_suites import with_results
 from paper_figures.published import TABLE2_FID
-from paper_figures.tables.writing import printed, write_table
+from paper_figures.tables.writing import Table, drawn
 
 GRID = "datasets"
 TITLE = "Table 2: datasets"
@@ -27,8 +27,8 @@ NAMES = {
 }  # fmt: skip
 
 
-def draw(evidence: Evidence) -> list[Path]:
-    """Write tables/table2.{csv,md,tex}."""
+def tables(evidence: Evidence) -> list[Table]:
+    """One table of all suites."""
     if evidence.frame.empty:
         return []
     found = with_results(evidence, GRID)
@@ -38,29 +38,31 @@ def draw(evidence: Evidence) -> list[Path]:
         *([SHARES_NOTE] if "precision" in table else []),
         evidence.choice,
         "Published: FID-50K at 256 pixels, 280 block passes (Table 2).",
-        *(f"{other.caption}. {other.choice} {other.missing}".rstrip() for other in others),
+        *(f"{other.caption}. {other.choice} {other.missing}" for other in others),
     )
-    return write_table(evidence, "table2", table, _readable(table), " ".join(sentences))
+    return [Table("table2", table, _readable(found, table), " ".join(sentences))]
 
 
-def table_text(evidence: Evidence) -> str:
-    """The table to print at the end of a run."""
-    return printed(evidence, _readable(summary(with_results(evidence, GRID))))
+draw, table_text = drawn(tables)
 
 
 def summary(found: list[Evidence]) -> pd.DataFrame:
-    """A row a dataset, suite, budget and model: the paper's datasets first, in its order."""
+    """A row for each dataset, suite, budget and contender: the paper's datasets first, in its order."""
     blank = {"fd": np.nan, "fd_half": np.nan} | dict.fromkeys(("features", "schedule", "ratio_text", "verdict"), "")
     of_ratio = ("schedule", "ratio", "ratio_low", "ratio_high", "ratio_text", "verdict")
     newer = any(suite.frame.precision.notna().any() for suite in found)
     rows: list[dict[str, Any]] = []
-    for suite in found:
-        dataset = SUITES[suite.suite].dataset
-        for line, model in product(twins(suite).to_dict("records"), MODELS):
-            row = {"dataset": dataset, "suite": suite.suite, "budget": line["budget"], "model": model} | blank
-            row |= {"fd": line[f"{model}_fd"], "fd_half": line[f"{model}_half"], "features": suite.extractor}
-            row |= _beside_fd(suite.frame, row["budget"], line["sampler"], model) if newer else {}
-            rows.append(row | ({name: line[name] for name in of_ratio} if model == "fpdm" else {}))
+    for one in found:
+        suite = one.compared
+        for line, contender in product(twins(one).to_dict("records"), one.contenders):
+            name = contender.name
+            row = {"dataset": suite.dataset, "suite": one.suite, "budget": line["budget"], "model": name} | blank
+            row |= {"fd": line[f"{name}_fd"], "fd_half": line[f"{name}_half"], "features": one.extractor}
+            row |= _beside_fd(one.frame, line, contender) if newer else {}
+            if contender == suite.subject:
+                rows.append(row | {column: line[column] for column in of_ratio})
+            else:
+                rows.append(row | {"schedule": line.get(f"{name}_schedule", "")})
     measured = {row["dataset"] for row in rows}
     for dataset, model in TABLE2_FID:
         if dataset not in measured:
@@ -73,10 +75,11 @@ def summary(found: list[Evidence]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _beside_fd(frame: pd.DataFrame, budget: int, sampler: str, model: str) -> dict[str, float]:
+def _beside_fd(frame: pd.DataFrame, line: dict[Any, Any], contender: Contender) -> dict[str, float]:
     """KID, precision and recall of the cells whose FD is shown: means with halves of their intervals."""
-    cells = frame[(frame.budget == budget) & (frame.sampler == sampler) & (frame.model == model)]
-    if model == "fpdm" and len(cells := complete(cells)):
+    at = (frame.budget == line["budget"]) & (frame.sampler == line["sampler"])
+    cells = frame[at & (frame.model == contender.name)]
+    if contender.family.iterates and len(cells := complete(cells)):
         cells = chosen(cells)
     means = {name: cells[name].astype(float).mean(skipna=False) for name in BESIDE_FD}
     return means | {f"{name}_half": half_width(cells[name].to_numpy(float)) for name in BESIDE_FD}
@@ -91,24 +94,25 @@ def _names(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
-    measured = plus_minus(table.fd, table.fd_half)
+def _readable(found: list[Evidence], table: pd.DataFrame) -> pd.DataFrame:
+    suites = [one.compared for one in found]
+    labels = {one.name: one.label for suite in (*SUITES.values(), *suites) for one in suite.contenders}
+    quotients = dict.fromkeys(f"{at_best(suite.subject)} / {at_best(suite.baseline)}" for suite in suites)
     absent = [f"not measured: needs suite {dataset}" for dataset in table.dataset]
-    readable = pd.DataFrame(
-        {
-            "dataset": _names(table),
-            "model": table.model.map(style.LABELS),
-            "FD": [m if suite else a for m, a, suite in zip(measured, absent, table.suite, strict=True)],
-            **{
-                text: plus_minus(table[name], table[f"{name}_half"])
-                for name, text in BESIDE_FD.items()
-                if name in table
-            },
-            "features": table.features,
-            "iterations x steps": table.schedule,
-            "best FPDM / DiT": table.ratio_text,
-            "verdict": table.verdict,
-            "published FID": number(table.published_fid, ".1f"),
-        }
-    )
-    return with_budget(readable, list(table.budget))
+    fd = zip(table.suite, plus_minus(table.fd, table.fd_half), absent, strict=True)
+    columns = {
+        "dataset": _names(table),
+        "model": table.model.map(labels),
+        "FD": [measured if suite else missing for suite, measured, missing in fd],
+    }
+    columns |= {
+        text: plus_minus(table[name], table[f"{name}_half"]) for name, text in BESIDE_FD.items() if name in table
+    }
+    columns |= {
+        "features": table.features,
+        "iterations x steps": table.schedule,
+        " or ".join(quotients): table.ratio_text,
+        "verdict": table.verdict,
+        "published FID": number(table.published_fid, ".1f"),
+    }
+    return with_budget(pd.DataFrame(columns), list(table.budget))

@@ -1,33 +1,25 @@
 """Table 3: M = N, the most iterations in training without and with gradient, at equal training seconds."""
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.spec.cells import Cell
-from paper_figures.evidence.comparisons import (
-    TRAINED_ONCE,
-    between_runs,
-    mean_columns,
-    number,
-    ratio_columns,
-    training,
-    where_intervals,
-)
-from paper_figures.evidence.gather import Evidence, plus_minus
+from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns
+from paper_figures.evidence.comparisons import TRAINED_ONCE, between_runs, training, where_intervals
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
-from paper_figures.evidence.pairing import own_twins
+from paper_figures.evidence.pairing import own, where
 from paper_figures.published import TABLE3_FID
-from paper_figures.tables.writing import printed, write_table
+from paper_figures.tables.writing import Table, drawn
 
 GRID = "unroll"
 TITLE = "Table 3: iterations in training"
 
 
-def draw(evidence: Evidence) -> list[Path]:
-    """Write tables/table3.{csv,md,tex}."""
+def tables(evidence: Evidence) -> list[Table]:
+    """FD by M = N and iterations in sampling."""
     if evidence.frame.empty:
         return []
     table = summary(evidence)
@@ -36,29 +28,23 @@ def draw(evidence: Evidence) -> list[Path]:
         f"{where_intervals(evidence, TRAINED_ONCE)} "
         "Published: ImageNet, FID-50K (Table 3); the paper does not say at which budget and iterations."
     )
-    return write_table(evidence, "table3", table, _readable(table), note)
+    return [Table("table3", table, _readable(table), note)]
 
 
-def table_text(evidence: Evidence) -> str:
-    """The table to print at the end of a run."""
-    return printed(evidence, _readable(summary(evidence)))
+draw, table_text = drawn(tables)
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
-    """A row a budget, M = N and iterations in sampling: FD, its ratio to the suite's own M = N, and the training."""
-    frame, cells, own = evidence.frame, evidence.asked, own_twins(evidence).dropna(subset=["fid"])
+    """A row for each budget, M = N and iterations in sampling: FD, its ratio to the suite's own M = N, the training."""
+    frame, cells, as_is = evidence.frame, evidence.asked, own(evidence).dropna(subset=["fid"])
     rows: list[dict[str, Any]] = []
     for budget, n, k in product(*(sorted(set(cells[name])) for name in ("budget", "n_max", "iterations"))):
-        some, twin = (f[(f.budget == budget) & (f.iterations == k)] for f in (frame, own))
+        some, twin = (where(f, budget=budget, iterations=k) for f in (frame, as_is))
         some = some[some.n_max == n]
-        row = {
-            "budget": budget,
-            "n": n,
-            "iterations": k,
-            "own": bool(len(some)) and set(some.train_run) <= set(twin.train_run),
-        }
+        is_own = bool(len(some)) and set(some.train_run) <= set(twin.train_run)
+        row = {"budget": budget, "n": n, "iterations": k, "own": is_own}
         row |= mean_columns(by_seed(some), "") | {"replicates": some.seed.nunique()}
-        row |= ratio_columns(None if row["own"] else between_runs(evidence, some, twin))
+        row |= ratio_columns(None if is_own else between_runs(evidence, some, twin))
         runs = (c.run for c in evidence.cells if isinstance(c, Cell) and c.run.recipe.n_max == n)
         rows.append(row | training(evidence, runs) | {"published_fid": TABLE3_FID.get(n)})
     return pd.DataFrame(rows)

@@ -1,35 +1,25 @@
 """Table 4: JFB, multi-step JFB and stochastic JFB at equal training seconds."""
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.spec.cells import Cell
-from paper_figures.evidence.comparisons import (
-    TRAINED_ONCE,
-    between_runs,
-    mean_columns,
-    number,
-    ratio_columns,
-    training,
-    where_intervals,
-    with_budget,
-)
-from paper_figures.evidence.gather import Evidence, plus_minus
+from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns, with_budget
+from paper_figures.evidence.comparisons import TRAINED_ONCE, between_runs, training, where_intervals
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
 from paper_figures.published import TABLE4_FID
-from paper_figures.tables.writing import printed, write_table
+from paper_figures.tables.writing import Table, drawn
 
 GRID = "gradients"
 TITLE = "Table 4: gradients through the fixed point"
 METHODS = {"jfb": "JFB (1-step)", "multi-step": "multi-step JFB", "stochastic": "stochastic JFB"}
-_PUBLISHED = {"jfb": "jfb", "multi-step": "multi-step jfb", "stochastic": "stochastic jfb"}
 
 
-def draw(evidence: Evidence) -> list[Path]:
-    """Write tables/table4.{csv,md,tex}."""
+def tables(evidence: Evidence) -> list[Table]:
+    """FD by N, method and iterations in sampling."""
     if evidence.frame.empty:
         return []
     table = summary(evidence)
@@ -40,16 +30,14 @@ def draw(evidence: Evidence) -> list[Path]:
         "Table 3's M = N = 6. Published: ImageNet, FID-50K (Table 4); the paper does not say at which budget and "
         "iterations."
     )
-    return write_table(evidence, "table4", table, _readable(table), note)
+    return [Table("table4", table, _readable(table), note)]
 
 
-def table_text(evidence: Evidence) -> str:
-    """The table to print at the end of a run."""
-    return printed(evidence, _readable(summary(evidence)))
+draw, table_text = drawn(tables)
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
-    """A row a budget, N, method and iterations in sampling: FD, its ratio to stochastic JFB, and the training."""
+    """A row for each budget, N, method and iterations in sampling: FD, its ratio to stochastic JFB, the training."""
     frame, cells = evidence.frame, evidence.asked
     rows: list[dict[str, Any]] = []
     for budget, n, method, k in product(
@@ -60,9 +48,9 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         row = {"budget": budget, "n": n, "method": method, "iterations": k, "replicates": some.seed.nunique()}
         row |= mean_columns(by_seed(some), "")
         row |= ratio_columns(None if method == "stochastic" else between_runs(evidence, some, stochastic))
-        recipes = ((c.run, c.run.recipe) for c in evidence.cells if isinstance(c, Cell))
-        row |= training(evidence, (run for run, recipe in recipes if (recipe.n_max, recipe.unroll) == (n, method)))
-        rows.append(row | {"published_fid": TABLE4_FID.get((n, _PUBLISHED[method]))})
+        runs = (cell.run for cell in evidence.cells if isinstance(cell, Cell))
+        row |= training(evidence, (run for run in runs if (run.recipe.n_max, run.recipe.unroll) == (n, method)))
+        rows.append(row | {"published_fid": TABLE4_FID.get((n, method))})
     return pd.DataFrame(rows)
 
 

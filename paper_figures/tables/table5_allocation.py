@@ -1,25 +1,18 @@
 """Table 5: iterations shared among timesteps in four ways, at equal block passes."""
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from models.diffusion.allocation import ALLOCATIONS
-from paper_figures.evidence.comparisons import (
-    EACH,
-    mean_columns,
-    number,
-    paired,
-    ratio_columns,
-    where_intervals,
-    with_budget,
-)
-from paper_figures.evidence.gather import Evidence, plus_minus
+from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns, with_budget
+from paper_figures.evidence.comparisons import EACH, paired, where_intervals
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
+from paper_figures.evidence.pairing import where
 from paper_figures.published import TABLE5_FID
-from paper_figures.tables.writing import printed, write_table
+from paper_figures.tables.writing import Table, drawn
 
 GRID = "allocation"
 TITLE = "Table 5: allocation of iterations"
@@ -27,8 +20,8 @@ _RATIOS = "Ratios pair equal weights and noise."
 ALL = "all"  # in place of a number of iterations
 
 
-def draw(evidence: Evidence) -> list[Path]:
-    """Write tables/table5{,_ratios}.{csv,md,tex}."""
+def tables(evidence: Evidence) -> list[Table]:
+    """FD by allocation and iterations, and the ratios to constant allocation."""
     if evidence.frame.empty:
         return []
     table = summary(evidence)
@@ -43,23 +36,20 @@ def draw(evidence: Evidence) -> list[Path]:
     )
     of_ratios = f"{_RATIOS}{where_intervals(evidence, EACH)}"
     return [
-        *write_table(evidence, "table5", table, _readable(table), f"{note} Published: ImageNet, FID of 1,000 images."),
-        *write_table(evidence, "table5_ratios", found, _ratios(found), f"{note} {of_ratios} {evidence.timing_caption}"),
+        Table("table5", table, _readable(table), f"{note} Published: ImageNet, FID of 1,000 images."),
+        Table("table5_ratios", found, _ratios(found), f"{note} {of_ratios} {evidence.timing_caption}"),
     ]
 
 
-def table_text(evidence: Evidence) -> str:
-    """The tables to print at the end of a run: FD, ratios."""
-    table = summary(evidence)
-    return f"{printed(evidence, _readable(table))}\n\n{printed(evidence, _ratios(ratios(evidence, table)))}"
+draw, table_text = drawn(tables)
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
-    """A row a budget, allocation and iterations: FD, and what was spent of the budget."""
-    frame, cells = evidence.frame, evidence.asked
+    """A row for each budget, allocation and iterations of the subject: FD, and the share of the budget spent."""
+    frame, cells = (where(rows, model=evidence.compared.subject_name) for rows in (evidence.frame, evidence.asked))
     rows = []
     for budget, name, k in product(sorted(set(cells.budget)), ALLOCATIONS, sorted(set(cells.iterations))):
-        some = frame[(frame.budget == budget) & (frame.allocation == name) & (frame.iterations == k)]
+        some = where(frame, budget=budget, allocation=name, iterations=k)
         allowed = some["budget" if evidence.account.name == "blocks" else "block_passes"].astype(float)
         spent = 100 * some.spent.astype(float) / allowed
         row: dict[str, Any] = {"budget": budget, "allocation": name, "iterations": k}
@@ -74,7 +64,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 
 def ratios(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """`summary` of all but constant allocation, with the ratio to it; and a row over all comparable iterations."""
-    frame = evidence.frame
+    frame = where(evidence.frame, model=evidence.compared.subject_name)
     rows: list[dict[str, Any]] = []
     for (budget, name), cells in table[table.allocation != "constant"].groupby(["budget", "allocation"], sort=False):
         at = frame[frame.budget == budget]

@@ -1,7 +1,8 @@
 """Tables as files: Markdown for reading, CSV for machines, LaTeX with booktabs for papers."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,35 @@ import pandas as pd
 from paper_figures.evidence.gather import Evidence
 
 _NUMBER = re.compile(r"[\d.]+(%| ±.*| \(.*| x .*)?")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to write (`write_table` has the same arguments); `shown` says whether `--print-table` prints it."""
+
+    name: str
+    machine: pd.DataFrame
+    readable: pd.DataFrame
+    note: str = ""
+    caption: str | None = None
+    shown: bool = True
+
+
+def drawn(
+    tables: Callable[[Evidence], list[Table]],
+) -> tuple[Callable[[Evidence], list[Path]], Callable[[Evidence], str]]:
+    """`draw` and `table_text` of a module that has only tables: write them as files, and print them as text."""
+
+    def draw(evidence: Evidence) -> list[Path]:
+        written = []
+        for one in tables(evidence):
+            written += write_table(evidence, one.name, one.machine, one.readable, one.note, one.caption)
+        return written
+
+    def table_text(evidence: Evidence) -> str:
+        return "\n\n".join(printed(evidence, one.readable) for one in tables(evidence) if one.shown)
+
+    return draw, table_text
 
 
 def markdown(readable: pd.DataFrame) -> str:
@@ -37,17 +67,17 @@ def write_table(
     """Write tables/<name>.{csv,md,tex}.
 
     Args:
-        evidence: where to write, and the caption.
+        evidence: names the folder and has the caption.
         name: file name without suffix.
-        machine: full precision, for the CSV.
-        readable: headings and rounding for people, for Markdown and LaTeX.
-        note: a sentence or two below the table, after the caption and before what is missing.
+        machine: the CSV, in full precision.
+        readable: Markdown and LaTeX, with headings and rounding for people.
+        note: sentences below the table, between the caption and the number of missing cells.
         caption: instead of the evidence's.
     """
     readable = _named(evidence, readable)
     csv, md, tex = (evidence.path("tables", f"{name}.{suffix}") for suffix in ("csv", "md", "tex"))
     sentences = (f"{evidence.caption}." if caption is None else caption, note, evidence.missing)
-    text = " ".join(sentence for sentence in sentences if sentence)
+    text = " ".join(" ".join(sentences).split())
     machine.to_csv(csv, index=False, float_format="%.6g", lineterminator="\n")
     md.write_text(f"{markdown(readable)}\n\n{text}\n")
     tex.write_text(latex(readable, text, f"tab:{evidence.suite}-{name.replace('_', '-')}"))

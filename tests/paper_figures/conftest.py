@@ -1,18 +1,18 @@
 """Made-up records: complete grids whose best schedule, ratios and verdicts are known."""
 
 import math
-from dataclasses import asdict
 from hashlib import sha256
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from made_up import speed
 
-from bench.evaluation.calibration import resolved
-from bench.spec.grids import get_cells
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import Floor, Footprint, Speed, calibration
 from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
+from bench.store.prices import resolved
 from bench.store.records import Record, Store
 from bench.system.files import write_json
 from paper_figures.evidence.gather import Evidence
@@ -101,7 +101,7 @@ def make_records(
         if skip(cell):
             continue
         made_from = {} if cell.run is None else {"checkpoint": "d" + cell.run.name, "reference": "r", "extractor": "e"}
-        spec = {} if cell.run is None else {"protocol": asdict(cell.protocol)}
+        spec = {} if cell.run is None else {"protocol": cell.protocol.identity()}
         store.write(
             Record(
                 key=cell.key,
@@ -120,3 +120,15 @@ def make_records(
 def write_records():
     """The function `make_records`, for test modules."""
     return make_records
+
+
+@pytest.fixture
+def unsaved_figures(monkeypatch):
+    """Figures are laid out, but not written: for tests of tables."""
+
+    def lay_out(figure, path):
+        figure.draw_without_rendering()
+        plt.close(figure)
+        return []
+
+    monkeypatch.setattr("paper_figures.style.save", lay_out)

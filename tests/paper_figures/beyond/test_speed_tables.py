@@ -9,8 +9,8 @@ from made_up import DRIFT, diverge, rewrite, shown, speed
 
 from bench.spec.measurements import Speed
 from bench.spec.suites import get_suite
-from models.cost import forward_macs
 from models.diffusion.allocation import affordable_steps
+from models.families import forward_macs
 from paper_figures import make_all
 from paper_figures.beyond import accelerator as extra_accelerator
 from paper_figures.beyond import cost_model as extra_cost_model
@@ -18,6 +18,7 @@ from paper_figures.beyond import throughput as extra_throughput
 from paper_figures.evidence import speed_ratios as sr
 
 DIGITS = get_suite("digits")
+RUN = {one.name: sr.run_over_parts(one) for one in DIGITS.contenders}
 
 
 def timed(evidence, run_ms):
@@ -29,7 +30,7 @@ def timed(evidence, run_ms):
 
 def schedule(cell, model, budget, k):
     """Passes, injections, steps, GMACs of the batch."""
-    config, passes = (cell.dit, 28) if model == "dit" else (cell.fpdm, k + 2)
+    config, passes = (cell.configs[model], 28 if model == "dit" else k + 2)
     steps = affordable_steps(budget, passes)
     return steps * passes, steps * k, steps, steps * forward_macs(config, k) * cell.batch_size / 1e9
 
@@ -43,15 +44,15 @@ def test_ratios_are_of_one_round_so_that_drift_is_in_none(tmp_path, write_record
         sr.BLOCK: 1.25,
         sr.BARE: 1.25 / 0.9,
         sr.STACK: 0.875,
-        sr.RUN["fpdm"]: 1.2,
-        sr.RUN["dit"]: 1,
-        sr.TRAINING: 1 / 3,
+        RUN["fpdm"]: 1.2,
+        RUN["dit"]: 1,
+        sr.training_ratio(DIGITS): 1 / 3,
     }
-    assert rows["median"].to_dict() == pytest.approx(expected | dict.fromkeys(sr.COMPILED, 0.5))
+    assert rows["median"].to_dict() == pytest.approx(expected | dict.fromkeys(sr.quotients(DIGITS, compiled=True), 0.5))
     assert (rows.high - rows.low).max() < 1e-12
-    assert rows.run[sr.RUN["fpdm"]] == "280 passes, k = 2"
-    assert rows.aim.dropna().to_dict() == {sr.BLOCK: 1.3, sr.STACK: 1.0, sr.RUN["fpdm"]: 1.1, sr.RUN["dit"]: 1.1}
-    assert rows.rounds_within.dropna().to_dict() == {sr.BLOCK: 5, sr.STACK: 5, sr.RUN["fpdm"]: 0, sr.RUN["dit"]: 5}
+    assert rows.run[RUN["fpdm"]] == "280 passes, k = 2"
+    assert rows.aim.dropna().to_dict() == {sr.BLOCK: 1.3, sr.STACK: 1.0, RUN["fpdm"]: 1.1, RUN["dit"]: 1.1}
+    assert rows.rounds_within.dropna().to_dict() == {sr.BLOCK: 5, sr.STACK: 5, RUN["fpdm"]: 0, RUN["dit"]: 5}
     assert rows.macs_ratio[sr.BARE] == pytest.approx(1 + 4 / (12 + 2 * 16 / 64))  # 16 tokens of width 64
     assert set(rows.compile_s.dropna()) == {12.0}
 
@@ -69,7 +70,7 @@ def test_the_spread_is_of_the_rounds_ratios_and_the_median_is_not_of_medians(tmp
     assert (row.rounds_within, row.rounds) == (3, 5)
     table = shown(extra_throughput, evidence)["speed"].set_index(["size", "ratio"])
     assert table.loc[("digits", sr.BLOCK)].tolist()[1:4] == ["1.200 (1.100 to 1.500)", "1.30", "yes, 3 of 5"]
-    assert sum(name.startswith(f"{sr.RUN['dit']} (") for _, name in table.index) == 2  # names its run
+    assert sum(name.startswith(f"{RUN['dit']} (") for _, name in table.index) == 2  # names its run
 
 
 def test_runs_against_the_floor(tmp_path, write_records):
@@ -82,8 +83,8 @@ def test_runs_against_the_floor(tmp_path, write_records):
     assert row.seconds_median == pytest.approx(seconds)
     assert (row.seconds_low, row.seconds_high) == pytest.approx((seconds * 0.8 / 1.1, seconds * 2 / 1.1))
     assert row.images_per_s == pytest.approx(125 / seconds)
-    assert row.floor_images_per_s == pytest.approx(1e9 / (40 * forward_macs(DIGITS.fpdm, 5)))
-    assert row.of_floor == pytest.approx(125 / seconds * 40 * forward_macs(DIGITS.fpdm, 5) / 1e9)
+    assert row.floor_images_per_s == pytest.approx(1e9 / (40 * forward_macs(DIGITS.subject.config, 5)))
+    assert row.of_floor == pytest.approx(125 / seconds * 40 * forward_macs(DIGITS.subject.config, 5) / 1e9)
     assert row.excess_median == pytest.approx(1)
     shown_row = shown(extra_throughput, evidence)["throughput"].set_index(["size", "k", "budget (passes)"])
     assert shown_row.loc[("XL/2", "5", "140"), "s / batch"] == "0.193 (0.140 to 0.350)"

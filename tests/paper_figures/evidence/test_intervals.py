@@ -8,7 +8,6 @@ from paper_figures.evidence.intervals import (
     Ratio,
     Verdict,
     above,
-    as_if_exact,
     below,
     best,
     both,
@@ -128,14 +127,10 @@ def test_cells_of_a_replicate_are_averaged_geometrically():
     assert by_seed(frame).to_dict() == pytest.approx({0: 2.0, 1: 3.0})
 
 
-def test_estimates_taken_as_exact_decide_and_only_within():
+def test_estimates_taken_as_exact_decide():
     wide, single = Ratio(0.9, 0.5, 1.6, least=0.4, most=2.0), Ratio(1.2, math.nan, math.nan)
-    with as_if_exact():
-        assert (below(wide), above(wide), within(wide, 1.05)) == (C, X, X)
-        assert (below(single), above(single), within(single, 1.5)) == (X, C, C)
-        assert below(Ratio(1.0, 0.9, 1.1)) == I
-        assert below(Ratio(math.nan, math.nan, math.nan)) == I  # both diverged
+    assert (below(wide.exact), above(wide.exact), within(wide.exact, 1.05)) == (C, X, X)
+    assert (below(single.exact), above(single.exact), within(single.exact, 1.5)) == (X, C, C)
+    assert below(Ratio(1.0, 0.9, 1.1).exact) == I
+    assert below(Ratio(math.nan, math.nan, math.nan).exact) == I  # both diverged
     assert [below(wide), above(single)] == [I, I]
-    with pytest.raises(KeyError), as_if_exact():
-        raise KeyError
-    assert below(wide) == I

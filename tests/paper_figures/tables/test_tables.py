@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 import pytest
 from made_up import SEEDS, flat, noise, rewrite, shown
 
-from bench.spec.datasets import DIGESTS
-from bench.spec.grids import get_cells
+from bench.spec.datasets import DATASETS
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import Footprint
 from bench.spec.selection import Selection
 from bench.spec.suites import SUITES
@@ -16,7 +16,7 @@ from bench.store.records import Record, Store
 from bench.system.files import write_json
 from paper_figures.beyond import samplers as extra_samplers
 from paper_figures.beyond import solvers as extra_solvers
-from paper_figures.evidence import comparisons
+from paper_figures.evidence import columns, comparisons
 from paper_figures.evidence.intervals import Ratio
 from paper_figures.tables import table1_compute, table2_datasets, table3_unroll, table4_gradients, table5_allocation
 
@@ -92,7 +92,7 @@ def test_datasets_without_results_say_what_they_need(tmp_path, write_records):
 def test_other_suites_with_results_are_in_the_same_table(tmp_path, write_records, monkeypatch):
     faces = replace(SUITES["digits"], name="celebahq", dataset="celebahq")
     monkeypatch.setitem(SUITES, "celebahq", faces)
-    monkeypatch.setitem(DIGESTS, "celebahq", "digest")
+    monkeypatch.setitem(DATASETS, "celebahq", replace(DATASETS["celebahq"], kind="pixels", digest="digest"))
     evidence, store = write_records(tmp_path, "datasets", seeds=SEEDS, fid=flat), Store(tmp_path, "celebahq")
     inputs = {"reference": "other", "extractor": "other"}
     for cell in get_cells("datasets", faces, Selection()):
@@ -242,4 +242,4 @@ def test_samplers_at_each_budget(tmp_path, write_records):
     ],
 )
 def test_ratios_in_words(found, text):
-    assert comparisons.in_words(found) == text
+    assert columns.in_words(found) == text

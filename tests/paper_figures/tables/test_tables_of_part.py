@@ -70,7 +70,7 @@ def test_tables_are_for_people_machines_and_latex(module, tmp_path, write_record
 
 
 @each_module
-def test_one_replicate_has_no_interval(module, tmp_path, write_records):
+def test_one_replicate_has_no_interval(module, tmp_path, write_records, unsaved_figures):
     evidence = write_records(tmp_path, module.GRID, seeds=(0,), fid=flat)
     for table in shown(module, evidence).values():
         text = table.drop(columns=OF_THE_PAPER, errors="ignore").to_string()
@@ -79,7 +79,7 @@ def test_one_replicate_has_no_interval(module, tmp_path, write_records):
 
 
 @each_module_and_computed
-def test_the_rest_is_drawn_where_records_are_missing(module, tmp_path, write_records):
+def test_the_rest_is_drawn_where_records_are_missing(module, tmp_path, write_records, unsaved_figures):
     """A third of the records; FPDM's but one schedule; DiT's; the suite's own recipe's; those in common; all."""
     skips = {
         "third": lambda c: int(c.key, 16) % 3 == 0,
@@ -111,7 +111,7 @@ def test_a_replicate_that_is_not_complete_does_not_choose(tmp_path, write_record
 
 
 @each_module
-def test_divergence_is_a_result(module, tmp_path, write_records):
+def test_divergence_is_a_result(module, tmp_path, write_records, unsaved_figures):
     evidence = diverge(write_records(tmp_path, module.GRID, seeds=SEEDS, fid=flat), lambda cell: cell.seed == 1)
     texts = {stem: table.to_string() for stem, table in shown(module, evidence).items()}
     assert any("diverged" in text for text in texts.values())
