@@ -17,8 +17,8 @@ demo: install  ## the main job on the embedded suite: under 10 minutes on two co
 figures: install
 	$(BIN)/python paper_figures/make_all.py
 
-test: install
-	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm"
+test: install  ## one process a core, up to 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not slurm"
 
 test-slow: install  ## what takes minutes more, such as ranks that fail
 	$(BIN)/python -m pytest -m "slow and not gpu and not slurm"
@@ -29,7 +29,7 @@ test-slurm: install  ## starts a one-node Slurm of its own; needs root, slurm-wl
 test-all: install
 	$(BIN)/python -m pytest -m "not gpu"
 
-bench: install  ## minutes; ARGS="--sizes digits" for a part of it
+bench: install  ## takes minutes; ARGS="--sizes digits" times a part, ARGS="--compare OLD.json NEW.json" two saved runs
 	$(BIN)/python -m bench.benchmarks $(ARGS)
 
 lint: install

@@ -1,5 +1,6 @@
 """What tests share: a miniature of the digits suite that trains in a second."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,17 +10,20 @@ from bench.spec.selection import Selection, training_run
 from bench.spec.suites import get_suite
 from bench.store.records import Store
 
+# One thread, also in processes that tests start: networks of tests are too small for more, and two only wait for each
+# other where something else runs on the machine.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def tiny_suite():
     """digits with narrow, shallow twins."""
     suite = get_suite("digits")
     size = {"hidden_size": 16, "num_heads": 2, "depth": 4}
+    suite = suite.changed(config=size, recipe={"batch_size": 16, "n_max": 2, "m_max": 2})
     return replace(
         suite,
-        dit=replace(suite.dit, **size),
-        fpdm=replace(suite.fpdm, **size),
-        training=replace(suite.training, batch_size=16, n_max=2, m_max=2),
         evaluation=replace(suite.evaluation, samples=20, batch_size=8, kid_subsets=3, kid_subset_size=10),
     )
 
@@ -39,6 +43,6 @@ def tiny_run(tiny_suite):
     """Makes a training run of a few steps: tiny_run("dit", steps=5)."""
 
     def make(model, steps=5, seed=0):
-        return training_run(tiny_suite, model, Selection(train_steps=steps), seed)
+        return training_run(tiny_suite, tiny_suite.contender(model), Selection(train_steps=steps), seed)
 
     return make
