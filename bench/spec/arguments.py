@@ -105,7 +105,8 @@ class What:
 
     suite: Annotated[str, tyro.conf.arg(help=f"Dataset with its contenders: {one_of(*SUITES)}.")] = "digits"
     models: Annotated[
-        tuple[str, ...] | None, tyro.conf.arg(help=f"Which contenders of the suite: some of {', '.join(NAMES)}.")
+        tuple[str, ...] | None,
+        tyro.conf.arg(help=f"Contenders to use: some of {', '.join(NAMES)}. Default: all but optional ones."),
     ] = None
 
 
@@ -114,18 +115,17 @@ class Which(What):
     """Which cells of a suite's grids."""
 
     budget: tuple[int, ...] | None = None
-    """Sampling budgets, in block passes per image of the baseline; the grid's own by default (140, 280, 560 or one)."""
+    """Sampling budgets, in block passes per image of the baseline. Default: the grid's own, such as 140 280 560."""
     account: Annotated[
         str,
         tyro.conf.arg(
-            help="Currency in which a contender may spend as much as the baseline spends on a budget: "
-            f"{one_of(*ACCOUNTS)}; the paper counts blocks."
+            help=f"Cost that is equal for all contenders at a budget: {one_of(*ACCOUNTS)}. The paper uses blocks."
         ),
     ] = "blocks"
     samples: int | None = None
-    """Generated images per cell and seed; the suite's own by default."""
+    """Generated images per cell and seed. Default: the suite's."""
     seeds: tuple[int, ...] | None = None
-    """Replicates: each is a sampling seed and, for the suite's contenders, a training seed; 0 1 2 by default."""
+    """Replicates: each is a sampling seed and, for the suite's contenders, a training seed. Default: the suite's."""
 
 
 def suite_of(what: What, training: Training) -> Suite:

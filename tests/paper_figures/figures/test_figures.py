@@ -1,3 +1,4 @@
+import json
 import math
 import re
 from pathlib import Path
@@ -84,6 +85,23 @@ def test_times_of_different_machines_are_not_merged(tmp_path, write_records):
     mixed = Evidence("digits", "smoothing", evidence.cells, evidence.store, "command")
     assert mixed.frame.images_per_s.isna().all()
     assert mixed.frame.fid.notna().all()
+
+
+def test_drawing_a_part_changes_no_other_kept_file(tmp_path, write_records):
+    """environment.json has the environments of all records, also where one grid's were made somewhere else."""
+    evidence = write_records(tmp_path, "allocation", seeds=(0,))
+    write_records(tmp_path)
+    for path in (evidence.store.root / "records").iterdir():
+        record = json.loads(path.read_text())
+        if record["cell"]["allocation"] != "constant":
+            path.write_text(json.dumps(record | {"environment": record["environment"] | {"commit": "another"}}))
+    assert main(["--results", str(tmp_path)]) == 0
+    kept = {path: path.read_bytes() for path in evidence.store.root.rglob("*") if path.is_file()}
+    environments = json.loads((evidence.store.root / "environment.json").read_text())
+    assert len({environment.get("commit") for environment in environments}) == 2
+    for grid in ("smoothing", "allocation"):
+        assert main(["--results", str(tmp_path), "--grid", grid]) == 0
+    assert {path: path.read_bytes() for path in evidence.store.root.rglob("*") if path.is_file()} == kept
 
 
 def test_other_selections_are_drawn_beside_the_default_one(tmp_path, write_records):
