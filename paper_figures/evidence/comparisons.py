@@ -13,13 +13,14 @@ import pandas as pd
 
 from bench.spec.cells import TrainingRun
 from bench.spec.contenders import Contender, Suite
+from models.diffusion import samplers
 from paper_figures.evidence import pairing
 from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Ratio, Verdict, below, best, by_seed, ratio
 from paper_figures.published import TABLE1_FID
 
-SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm++": "DPM-Solver++", "unipc": "UniPC"}
+SAMPLERS = {sampler.name: sampler.label for sampler in samplers.SAMPLERS.values()}
 FAR_APART = 5  # values whose ratio is larger need a logarithmic axis
 EACH = "Each interval stands for itself: of twenty, one is expected to miss."
 TRAINED_ONCE = (

@@ -17,6 +17,7 @@ from bench.spec.measurements import (
     speeds,
 )
 from bench.spec.selection import Selection
+from models.diffusion.samplers import SAMPLERS
 
 DOUBLE = (1120,)  # the paper says, without numbers, that DiT is better there (Sec. 4.3)
 SOLVER_ITERATIONS = (2, 3, 5, 8)
@@ -37,7 +38,7 @@ def solvers(suite: Suite, selection: Selection) -> list[AnyCell]:
 def samplers(suite: Suite, selection: Selection) -> list[AnyCell]:
     """Whether the gain is orthogonal to the sampler (Sec. 4.3)."""
     cells: list[AnyCell] = []
-    for sampler in ("ddpm", "ddim", "dpm++", "unipc"):
+    for sampler in SAMPLERS:
         cells += contenders(suite, selection, BUDGETS, SAMPLER_ITERATIONS, sampler=sampler)
     return cells
 
