@@ -31,7 +31,11 @@ class ModelConfig:
         num_heads: attention heads.
         num_classes: labels; 0 for unconditional networks.
         learn_sigma: whether the network predicts a variance beside the mean.
-        n_pre, n_post: explicit blocks before and after an implicit layer.
+        n_pre, n_post: explicit blocks before and after an implicit or looped layer; of a cached DiT, the first and last
+            blocks that run at every step.
+        loop_blocks: blocks of one iteration, for families that iterate.
+        reuse_mix: share g of the previous solution in the start of the iteration, g z_prev + (1 - g) x_pre, where
+            solutions are reused.
     """
 
     family: str
@@ -45,6 +49,8 @@ class ModelConfig:
     learn_sigma: bool = True
     n_pre: int | None = None
     n_post: int | None = None
+    loop_blocks: int = 1
+    reuse_mix: float = 1.0
 
     def __post_init__(self) -> None:
         if self.input_size % self.patch_size:
@@ -53,6 +59,10 @@ class ModelConfig:
             raise ValueError(
                 f"hidden_size {self.hidden_size} must be a multiple of 4 and of num_heads {self.num_heads}"
             )
+        if self.loop_blocks < 1:
+            raise ValueError(f"loop_blocks must be 1 or more, got {self.loop_blocks}")
+        if not 0 <= self.reuse_mix <= 1:
+            raise ValueError(f"reuse_mix must be from 0 to 1, got {self.reuse_mix}")
 
     @property
     def tokens(self) -> int:
@@ -68,6 +78,7 @@ class ModelConfig:
 
         A field that is added later is left out at its default, so that the keys of older records stay.
         """
+        later = {"loop_blocks": (self.loop_blocks, 1), "reuse_mix": (self.reuse_mix, 1.0)}
         return {
             "kind": self.family,
             "input_size": self.input_size,
@@ -80,4 +91,5 @@ class ModelConfig:
             "learn_sigma": self.learn_sigma,
             "n_pre": self.n_pre,
             "n_post": self.n_post,
+            **{name: value for name, (value, default) in later.items() if value != default},
         }

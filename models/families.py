@@ -17,6 +17,8 @@ from models.config import COMMON, ModelConfig
 if TYPE_CHECKING:
     from models.networks.network import Network
 
+Counts = tuple[int, ...]  # a number a step, noisiest step first
+
 
 @dataclass(frozen=True)
 class Family:
@@ -34,8 +36,12 @@ class Family:
         layout: blocks before, iterations, and blocks after, as Figure 4 places the network.
         shape: of the blocks, for people, e.g. "28 blocks".
         injections: of an input into an iteration.
-        iterates: whether a number of iterations has to be chosen.
+        iterates: whether a solver iterates, with a number of iterations that has to be chosen.
         carries_state: whether a step can start from the state that the step before returned (Sec. 3.3, reuse).
+        counts: the number that `predict` gets at each step, from the schedule's numbers; the same numbers by default.
+        choice: a schedule's number of iterations in words, e.g. "5" or "full every 3, j = 1"; needed where `settings`
+            or options are chosen.
+        settings: the numbers that a schedule may have, if they are no iterations and a grid's own do not apply.
         options: the family's own settings beside `COMMON`, with their defaults.
         renames: (pattern, replacement) pairs: names in released state dicts -> ours.
     """
@@ -52,12 +58,15 @@ class Family:
     injections: Callable[[ModelConfig, int], int] = lambda config, iterations: 0
     iterates: bool = False
     carries_state: bool = False
+    counts: Callable[[ModelConfig, Counts], Counts] = lambda config, numbers: numbers
+    choice: Callable[[ModelConfig, int], str] = lambda config, iterations: str(iterations)
+    settings: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     renames: tuple[tuple[str, str], ...] = ()
 
     def least_passes(self, config: ModelConfig) -> int:
-        """Block passes of the cheapest prediction."""
-        return self.passes(config, 1 if self.iterates else 0)
+        """Block passes of the cheapest sampling run of one step."""
+        return self.passes(config, self.counts(config, (1 if self.iterates or self.settings else 0,))[0])
 
     def build(self, config: ModelConfig) -> Network:
         """Make the network of a configuration, freshly initialised from torch's global generator."""
@@ -109,14 +118,56 @@ def explicit_macs(config: ModelConfig) -> int:
 
 
 def around(config: ModelConfig) -> int:
-    """Explicit blocks before and after an implicit layer."""
+    """Explicit blocks before and after an implicit or looped layer."""
     return (config.n_pre or 0) + (config.n_post or 0)
 
 
-def _fpdm_macs(config: ModelConfig, iterations: int) -> int:
-    once = cost.modulation_macs(config) + cost.step_injection_macs(config)
-    repeated = iterations * (cost.block_macs(config) + cost.injection_macs(config))
+def loop_passes(config: ModelConfig, iterations: int) -> int:
+    """Block passes of a loop and of the explicit blocks around it."""
+    return around(config) + iterations * config.loop_blocks
+
+
+def loop_macs(config: ModelConfig, iterations: int) -> int:
+    """Multiply-accumulates of a network with a loop. The loop's modulations are computed once."""
+    once = config.loop_blocks * cost.modulation_macs(config)
+    repeated = iterations * config.loop_blocks * cost.block_macs(config)
     return cost.shell_macs(config) + around(config) * explicit_macs(config) + once + repeated
+
+
+def loop_parameters(config: ModelConfig) -> int:
+    """Parameters of a network with a loop."""
+    return cost.shell_parameters(config) + (around(config) + config.loop_blocks) * cost.block_parameters(config)
+
+
+def loop_shape(config: ModelConfig) -> str:
+    """Blocks before, in and after a loop of k iterations."""
+    return f"{config.n_pre}+{'' if config.loop_blocks == 1 else config.loop_blocks}k+{config.n_post}"
+
+
+def _fpdm_macs(config: ModelConfig, iterations: int) -> int:
+    injected = cost.step_injection_macs(config) + iterations * cost.injection_macs(config)
+    return loop_macs(config, iterations) + injected
+
+
+def _fpdm_parts(config: ModelConfig, iterations: int) -> dict[str, int]:
+    parts = {"block": around(config), "binding": 1, "iteration": iterations}
+    if more := config.loop_blocks - 1:  # of an iteration; their modulation is a block less a bare block
+        parts |= {"block": around(config) + more, "bare block": more * (iterations - 1)}
+    return parts
+
+
+def _fpdm_choice(config: ModelConfig, iterations: int) -> str:
+    return f"{iterations}" if config.reuse_mix == 1 else f"{iterations}, g = {config.reuse_mix:g}"
+
+
+def _looped_parts(config: ModelConfig, iterations: int) -> dict[str, int]:
+    in_loop = config.loop_blocks
+    return {"block": around(config) + in_loop, "bare block": in_loop * (iterations - 1)}
+
+
+def _cached_counts(config: ModelConfig, periods: Counts) -> Counts:
+    """How many blocks each step runs: all at the first of every `period` steps, the outer ones at the others."""
+    return tuple(around(config) if i % period else config.depth for i, period in enumerate(periods))
 
 
 DIT = register(
@@ -138,27 +189,59 @@ FPDM = register(
         name="fpdm",
         label="FPDM",
         network="models.networks.fpdm:FPDM",
-        passes=lambda config, iterations: around(config) + iterations,
+        passes=loop_passes,
         macs=_fpdm_macs,
-        parameters=lambda config: (
-            cost.shell_parameters(config)
-            + (around(config) + 1) * cost.block_parameters(config)
-            + cost.injection_parameters(config)
-        ),
-        parts=lambda config, iterations: {"block": around(config), "binding": 1, "iteration": iterations},
+        parameters=lambda config: loop_parameters(config) + cost.injection_parameters(config),
+        parts=_fpdm_parts,
         layout=lambda config, iterations: (config.n_pre or 0, iterations, config.n_post or 0),
-        shape=lambda config: f"{config.n_pre}+k+{config.n_post}",
+        shape=loop_shape,
         injections=lambda config, iterations: iterations,
         iterates=True,
         carries_state=True,
-        options={"n_pre": 1, "n_post": 1},
+        choice=_fpdm_choice,
+        options={"n_pre": 1, "n_post": 1, "loop_blocks": 1, "reuse_mix": 1.0},
         renames=(
             (r"^blocks_pre\.", "pre."),
             (r"^blocks_post\.", "post."),
-            (r"^block_fixed_point\.", "implicit.block."),
+            (r"^block_fixed_point\.", "implicit.blocks.0."),
             (r"^block_pre_projection\.", "implicit.injection."),
             (r"^block_fixed_point_projection_fc1\.", "implicit.proj_fc1."),
             (r"^block_fixed_point_projection_fc2\.", "implicit.proj_fc2."),
         ),
+    )
+)
+
+LOOPED = register(
+    Family(
+        name="looped",
+        label="Looped",
+        network="models.networks.looped:Looped",
+        passes=loop_passes,
+        macs=loop_macs,
+        parameters=loop_parameters,
+        parts=_looped_parts,
+        layout=lambda config, iterations: (config.n_pre or 0, iterations, config.n_post or 0),
+        shape=lambda config: f"{loop_shape(config)}, looped",
+        iterates=True,
+        options={"n_pre": 1, "n_post": 1, "loop_blocks": 1},
+    )
+)
+
+CACHED_DIT = register(
+    Family(  # the number of a schedule is the period of its full steps; `predict` gets the number of blocks that run
+        name="dit_cached",
+        label="DiT, cached",
+        network="models.networks.cached_dit:CachedDiT",
+        passes=lambda config, blocks: blocks,
+        macs=lambda config, blocks: cost.shell_macs(config) + blocks * explicit_macs(config),
+        parameters=DIT.parameters,
+        parts=lambda config, blocks: {"block": blocks},
+        layout=lambda config, period: (config.n_pre or 0, period, config.n_post or 0),
+        shape=lambda config: f"{config.depth} blocks, {around(config)} at cached steps",
+        carries_state=True,
+        counts=_cached_counts,
+        choice=lambda config, period: f"full every {period}, j = {config.n_pre}",
+        settings=(2, 3, 5),
+        options={"n_pre": 1, "n_post": 1},
     )
 )

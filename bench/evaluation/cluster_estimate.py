@@ -54,7 +54,7 @@ def cluster_estimate(
     """
     training_h = suite.gpus * sum(run.recipe.seconds for run in runs if run.steps is None) / 3600
     sampling_h = sum(cell.work for cell in todo) / rate / 3600
-    contenders = [one for one in suite.contenders if not one.optional or one.name in {run.model for run in runs}]
+    contenders = [one for one in suite.contenders if one.name in {run.model for run in runs}]
     weights = sum(STATE_BYTES * parameters(run.config) for run in runs)
     disk = latents_bytes(suite) + weights + REFERENCE_BYTES
     return [

@@ -57,7 +57,7 @@ class PlainImplicitLayer(nn.Module):
     def __init__(self, layer: ImplicitLayer) -> None:
         super().__init__()
         self.injection, self.proj_fc1 = plain_linear(layer.injection), plain_linear(layer.proj_fc1)
-        self.proj_fc2, self.block = plain_linear(layer.proj_fc2), PlainBlock(layer.block)
+        self.proj_fc2, self.block = plain_linear(layer.proj_fc2), PlainBlock(cast(DiTBlock, layer.blocks[0]))
 
     def bind(self, x_pre: Tensor, condition: Tensor) -> Function:
         """As `ImplicitLayer.bind`: (batch, tokens, hidden), (batch, hidden) -> the f of this step."""

@@ -20,7 +20,7 @@ def cost_of(cell: Cell, taken: Tensor, executed: int) -> dict[str, float]:
         taken: (samples,) iterations of each sample over all steps; (0,) for networks without iterations.
         executed: iterations that the batches ran, over all steps and batches.
     """
-    config = cell.run.config
+    config = cell.config
     family = family_of(config)
     if not family.iterates or not len(taken):
         return {"block_passes": cell.block_passes, "injections": 0, "macs": cell.macs, "comparable": True}

@@ -14,7 +14,7 @@ from bench.system.dtypes import autocast
 from bench.system.errors import BadInputError
 from bench.training import checkpoints
 from bench.training.clock import seconds_of
-from models.diffusion.allocation import allocate
+from models.config import ModelConfig
 from models.diffusion.sampling import Guidance, Sampled, SampleNoise, sample
 from models.diffusion.schedule import linear_schedule
 from models.diffusion.timesteps import TIMESTEPS, Step, make_schedule, select_timesteps
@@ -53,7 +53,7 @@ class Batch:
 def schedule_of(cell: Cell) -> tuple[Step, ...]:
     """The steps of a cell's sampling run."""
     timesteps = select_timesteps(cell.steps, cell.protocol.spacing, TIMESTEPS)
-    return make_schedule(timesteps, allocate(cell.allocation, cell.steps, cell.iterations))
+    return make_schedule(timesteps, cell.counts)
 
 
 class CellSampler:
@@ -61,16 +61,16 @@ class CellSampler:
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._network: tuple[str, Network, str] | None = None
+        self._network: tuple[tuple[str, ModelConfig], Network, str] | None = None
         self._decoders: dict[tuple[str, str, str | None], Decoder] = {}
         self._noise_schedule = linear_schedule(TIMESTEPS)
 
     def network(self, cell: Cell) -> tuple[Network, str]:
         """The cell's network with its EMA weights, and their digest. BadInputError if its checkpoint is unusable."""
-        run = cell.run
-        if self._network is None or self._network[0] != run.name:
+        run, key = cell.run, (cell.run.name, cell.config)
+        if self._network is None or self._network[0] != key:
             weights, digest = checkpoints.load_ema(self._setting.store.checkpoint_folder(run), run)
-            network = build(run.config)
+            network = build(cell.config)
             try:
                 network.load_state_dict(weights)
             except RuntimeError as error:
@@ -78,7 +78,7 @@ class CellSampler:
             network = network.to(self._setting.device).eval()
             if self._setting.execution.compiled:
                 compile_regions(network)
-            self._network = run.name, network, digest
+            self._network = key, network, digest
         return self._network[1], self._network[2]
 
     def batches(
@@ -111,7 +111,7 @@ class CellSampler:
 
     def sample(self, cell: Cell, indices: range, solver: Callable[[int], Solver], purpose: str = "sample") -> Sampled:
         """Samples of these indices. `purpose` separates streams of noise."""
-        config, protocol, device = cell.run.config, cell.protocol, self._setting.device
+        config, protocol, device = cell.config, cell.protocol, self._setting.device
         shape = (config.in_channels, config.input_size, config.input_size)
         labels = torch.tensor([i % max(config.num_classes, 1) for i in indices], device=device)
         guidance = None

@@ -7,8 +7,10 @@ the number of steps and nothing else: equal schedules are equal cells, whichever
 """
 
 import math
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bench.spec.cells import Cell
 from bench.system.errors import BadInputError
@@ -18,7 +20,7 @@ from models.diffusion.timesteps import TIMESTEPS
 from models.families import family_of, forward_macs, forward_passes
 
 ACCOUNTS = {"blocks": "block passes", "macs": "MACs", "seconds": "seconds"}  # name -> currency
-ROUNDING = 1e-9  # steps; a price that exceeds the budget by float rounding only still fits
+ROUNDING = 1e-12  # relative; a price that exceeds the budget by float rounding only still fits
 
 
 @dataclass(frozen=True)
@@ -48,30 +50,43 @@ class Prices:
                 raise ValueError(f"{name}_s must be a positive number, got {seconds}")
 
     def covers(self, config: ModelConfig) -> bool:
-        """Whether a step of this network has a price."""
-        return self._measured(config) is not None
+        """Whether a step of this network has a price: it differs from a measured one by parts that were measured."""
+        return bool(self._estimates(config, 1))
 
     def step_s(self, config: ModelConfig, iterations: int) -> float:
-        """Seconds of a step for the batch, by plain iteration. BadInputError for networks of other sizes."""
-        if (name := self._measured(config)) is None:
+        """Seconds of a step for the batch, by plain iteration.
+
+        They are those of the measured step that differs by the fewest parts, and of these parts.
+
+        Raises:
+            BadInputError: the network is of another size, or has a part that was not measured.
+        """
+        if not (estimates := self._estimates(config, iterations)):
             measured = next(iter(self.configs.values()))
             raise BadInputError(
-                f"seconds are calibrated for networks of width {measured.hidden_size} and depth {measured.depth}, not "
-                f"for {config.family} of width {config.hidden_size} and depth {config.depth}"
+                f"seconds are calibrated for networks of width {measured.hidden_size}, patch {measured.patch_size} and "
+                f"{measured.num_heads} heads, not for {config.family} of width {config.hidden_size}, patch "
+                f"{config.patch_size} and {config.num_heads} heads"
             )
-        family = family_of(config)
-        more, base = family.parts(config, iterations), family.parts(self.configs[name], 0)
-        extra = ((part, count - base[part]) for part, count in more.items() if count != base[part])
-        return self.steps_s[name] + sum(count * self.parts_s[part] for part, count in extra)
+        return min(estimates)[1]
 
-    def _measured(self, config: ModelConfig) -> str | None:
-        """The contender that was measured with this network, options of its family aside; None if there is none."""
+    def _estimates(self, config: ModelConfig, iterations: int) -> list[tuple[int, float]]:
+        """From each measured step: by how many parts this one differs from it, and its seconds."""
+        found = []
         for name, known in self.configs.items():
-            if config.family == known.family:
-                options = {option: getattr(known, option) for option in family_of(known).options}
-                if replace(config, **options) == known:
-                    return name
-        return None
+            extra = Counter(family_of(config).parts(config, iterations))
+            extra.subtract(family_of(known).parts(known, 0))
+            parts = {part: count for part, count in extra.items() if count}
+            if _shell(config) == _shell(known) and parts.keys() <= self.parts_s.keys():
+                more = sum(count * self.parts_s[part] for part, count in parts.items())
+                found.append((sum(map(abs, parts.values())), self.steps_s[name] + more))
+        return found
+
+
+def _shell(config: ModelConfig) -> ModelConfig:
+    """What networks have in common whose blocks and embeddings take equal time."""
+    names = ("input_size", "patch_size", "in_channels", "hidden_size", "num_heads", "num_classes", "learn_sigma")
+    return ModelConfig("", **{name: getattr(config, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -111,22 +126,30 @@ class Account:
             yardstick: the baseline's network, which takes budget // passes steps in every account.
             budget: block passes of the yardstick, whose price may be spent.
             config: the network.
-            iterations: iterations of each step, or their mean.
+            iterations: a schedule's number (`Family.counts`), or its mean over the steps.
 
         Raises:
             BadInputError: the budget is below one step of the yardstick, or see `step_price`.
         """
-        if self.name == "blocks" or config == yardstick:
+        allowed: float = budget
+        if config == yardstick:
             return affordable_steps(budget, forward_passes(config, iterations))
-        passes = forward_passes(yardstick)
-        if budget < passes:
-            raise BadInputError(
-                f"--budget {budget}: must be {passes} or more, the block passes of a step of the baseline, in "
-                f"--account {self.name}"
-            )
-        allowed = affordable_steps(budget, passes) * self.step_price(yardstick)
-        return min(math.floor(allowed / self.step_price(config, iterations) + ROUNDING), TIMESTEPS)
+        if self.name != "blocks":
+            passes = forward_passes(yardstick)
+            if budget < passes:
+                raise BadInputError(
+                    f"--budget {budget}: must be {passes} or more, the block passes of a step of the baseline, in "
+                    f"--account {self.name}"
+                )
+            allowed = affordable_steps(budget, passes) * self.step_price(yardstick)
+        return bisect_right(range(TIMESTEPS + 1), allowed, key=lambda steps: self._price(config, iterations, steps)) - 1
+
+    def _price(self, config: ModelConfig, iterations: int, steps: int) -> float:
+        """Price of a sampling run, less what float rounding may add to it."""
+        numbers = Counter(family_of(config).counts(config, (iterations,) * steps))
+        price = sum(some * self.step_price(config, number) for number, some in numbers.items())
+        return price if self.name == "blocks" else price * (1 - ROUNDING)
 
     def buys(self, yardstick: ModelConfig, cell: Cell) -> bool:
         """Whether a cell takes the steps that its budget buys in this account."""
-        return cell.steps == self.steps(yardstick, cell.budget, cell.run.config, cell.iterations)
+        return cell.steps == self.steps(yardstick, cell.budget, cell.config, cell.iterations)

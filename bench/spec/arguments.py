@@ -106,7 +106,7 @@ class What:
     suite: Annotated[str, tyro.conf.arg(help=f"Dataset with its contenders: {one_of(*SUITES)}.")] = "digits"
     models: Annotated[
         tuple[str, ...] | None,
-        tyro.conf.arg(help=f"Contenders to use: some of {', '.join(NAMES)}. Default: all but optional ones."),
+        tyro.conf.arg(help=f"Contenders to use: some of {', '.join(NAMES)}. Default: those of the grid."),
     ] = None
 
 

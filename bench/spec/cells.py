@@ -5,7 +5,8 @@ does a new field that is left out at its default.
 """
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -144,6 +145,8 @@ class Cell:
         solver: solver of the fixed point: "iteration", "anderson" or "broyden".
         reuse: whether a step starts from the state that the step before returned.
         seed: seed of the samples.
+        borrower: name of the contender, if it samples with the weights of another one; empty if they are its own.
+        network: the configuration that samples, if it is not the one that was trained.
     """
 
     run: TrainingRun
@@ -159,7 +162,19 @@ class Cell:
     allocation: str
     seed: int
     protocol: Protocol
+    borrower: str = ""
+    network: ModelConfig | None = None
     alone: ClassVar[bool] = False  # see `bench.spec.measurements.Measurement`
+
+    @property
+    def model(self) -> str:
+        """Name of the contender."""
+        return self.borrower or self.run.model
+
+    @property
+    def config(self) -> ModelConfig:
+        """Configuration of the network that samples."""
+        return self.network or self.run.config
 
     @cached_property
     def key(self) -> str:
@@ -168,7 +183,10 @@ class Cell:
 
     def identity(self) -> dict[str, Any]:
         """Identity of the cell; names are frozen."""
-        return {
+        borrowed: dict[str, Any] = {"borrower": self.borrower} if self.borrower else {}
+        if self.network is not None:
+            borrowed["network"] = self.network.identity()
+        return borrowed | {
             "run": self.run.identity(),
             "measure": self.measure,
             "budget": self.budget,
@@ -189,22 +207,32 @@ class Cell:
         return MEASURED_BY[self.measure]
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        """The number that the network's `predict` gets at each step; for adaptive allocation, each step's limit."""
+        return self._counts(self.allocation)
+
+    @property
     def block_passes(self) -> int:
         """Block passes per image, the paper's unit of compute (Sec. 4.2); for adaptive allocation, the target."""
-        counts = (self.iterations,) * self.steps
-        if self.allocation != "adaptive":
-            counts = allocate(self.allocation, self.steps, self.iterations)
-        return sum(forward_passes(self.run.config, count) for count in counts)
+        return self._total(forward_passes)
 
     @property
     def injections(self) -> int:
         """Injections per image."""
-        return family_of(self.run.config).injections(self.run.config, self.iterations) * self.steps
+        return self._total(family_of(self.config).injections)
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates per image, injections included."""
-        return forward_macs(self.run.config, self.iterations) * self.steps
+        return self._total(forward_macs)
+
+    def _counts(self, allocation: str) -> tuple[int, ...]:
+        return family_of(self.config).counts(self.config, allocate(allocation, self.steps, self.iterations))
+
+    def _total(self, cost: Callable[[ModelConfig, int], int]) -> int:
+        """Sum of a cost over the steps; for adaptive allocation, of the mean number of iterations."""
+        counts = Counter(self._counts("constant" if self.allocation == "adaptive" else self.allocation))
+        return sum(steps * cost(self.config, count) for count, steps in counts.items())
 
     @property
     def work(self) -> int:
@@ -213,11 +241,11 @@ class Cell:
 
     def row(self) -> dict[str, Any]:
         """The cell as a line of a table."""
-        recipe, iterates = self.run.recipe, family_of(self.run.config).iterates
+        recipe, iterates = self.run.recipe, family_of(self.config).iterates
         return {
             "suite": self.run.suite,
             "measure": self.measure,
-            "model": self.run.model,
+            "model": self.model,
             "budget": self.budget,
             "n_pre": self.n_pre,
             "iterations": self.iterations,
@@ -228,6 +256,7 @@ class Cell:
             "sampler": self.sampler,
             "solver": self.solver,
             "reuse": self.reuse,
+            "reuse_mix": self.config.reuse_mix,
             "allocation": self.allocation,
             "guidance": self.protocol.guidance_scale,
             "seed": self.seed,
@@ -245,17 +274,20 @@ class Cell:
         return self.row() | {"protocol": self.protocol.identity(), "run": self.run.identity()}
 
     def __str__(self) -> str:
-        what = f"{self.measure} of {self.run.description}: {self.budget} passes, "
-        what += f"{self.iterations} iterations x {self.steps} steps, {self.sampler}"
+        family = family_of(self.config)
+        sampled = f"{self.borrower} with weights of " * bool(self.borrower)
+        what = f"{self.measure} of {sampled}{self.run.description}: {self.budget} passes, "
+        number = "" if family.settings else "iterations x "
+        what += f"{family.choice(self.config, self.iterations)} {number}{self.steps} steps, {self.sampler}"
         what += "" if self.solver == "iteration" else f", {self.solver}"
         what += "" if self.allocation == "constant" else f", {self.allocation}"
-        what += ", no reuse" if family_of(self.run.config).carries_state and not self.reuse else ""
+        what += ", no reuse" if family.carries_state and not self.reuse else ""
         what += "" if self.protocol.guidance_scale == 1 else f", guidance {self.protocol.guidance_scale:g}"
         return f"{what}, {self.protocol.samples} samples of seed {self.seed}"
 
 
 CELL_COLUMNS = (
     "suite", "measure", "model", "budget", "n_pre", "iterations", "n_post", "steps", "block_passes", "macs", "sampler",
-    "solver", "reuse", "allocation", "guidance", "seed", "samples", "unroll", "n_max", "m_max", "train_seed",
-    "train_run", "key",
+    "solver", "reuse", "reuse_mix", "allocation", "guidance", "seed", "samples", "unroll", "n_max", "m_max",
+    "train_seed", "train_run", "key",
 )  # fmt: skip

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.system.errors import BadInputError
 from models.config import ModelConfig
-from models.families import Family, family_of
+from models.families import Family, around, family_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class TrainingRecipe:
     n_max: int = 12
     m_max: int = 12
     slice_s: float = 60.0
+
+    def at_rate(self, factor: float) -> TrainingRecipe:
+        """The recipe with a multiple of its learning rate."""
+        return replace(self, learning_rate=factor * self.learning_rate)
 
     def identity(self, timed: bool) -> dict[str, Any]:
         """Part of a training run's identity; names are frozen. `slice_s` is left out: it only orders work.
@@ -98,7 +102,10 @@ class Contender:
         config: its network.
         recipe: how it is trained.
         label, color, marker: in tables and figures (matplotlib's color and marker).
-        optional: whether it takes part only where `--models` names it.
+        grids: the grids that it takes part in by default; None for all of them. `--models` names it in any grid.
+        weights_of: the contender whose weights it samples with, where it is not trained itself.
+        choices: configurations to choose among when sampling, beside the number of iterations; only `config` if empty.
+        iterations: numbers of iterations to choose among instead of a grid's own.
     """
 
     name: str
@@ -107,11 +114,34 @@ class Contender:
     label: str
     color: str
     marker: str
-    optional: bool = False
+    grids: tuple[str, ...] | None = None
+    weights_of: str = ""
+    choices: tuple[ModelConfig, ...] = ()
+    iterations: tuple[int, ...] = ()
 
     @property
     def family(self) -> Family:
         return family_of(self.config)
+
+    def numbers(self, iterations: Iterable[int]) -> tuple[int, ...]:
+        """The numbers that its schedules have in a grid with these numbers of iterations."""
+        if self.family.iterates:
+            return self.iterations or tuple(iterations)
+        return self.family.settings or (0,)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it has several schedules at a budget, of which one is chosen."""
+        return self.family.iterates or bool(self.family.settings)
+
+    @property
+    def configs(self) -> tuple[ModelConfig, ...]:
+        """The configurations to choose among; those with more explicit blocks than the network has are left out."""
+        return tuple(one for one in self.choices if around(one) <= one.depth) or (self.config,)
+
+    def configured(self, change: Callable[[ModelConfig], ModelConfig]) -> Contender:
+        """The contender with changed configurations."""
+        return replace(self, config=change(self.config), choices=tuple(map(change, self.choices)))
 
 
 @dataclass(frozen=True)
@@ -157,16 +187,27 @@ class Suite:
                 return contender
         raise BadInputError(f"unknown model {name!r} in --models: choose from {', '.join(self.names)}")
 
-    def chosen(self, names: tuple[str, ...] | None) -> tuple[Contender, ...]:
-        """The contenders of these names, in that order; by default all that are not optional."""
+    def chosen(self, names: tuple[str, ...] | None, grid: str = "") -> tuple[Contender, ...]:
+        """The contenders of these names, in that order; by default all that take part in the grid."""
         if names is None:
-            return tuple(contender for contender in self.contenders if not contender.optional)
+            return tuple(one for one in self.contenders if one.grids is None or grid in one.grids)
         return tuple(map(self.contender, names))
+
+    def trained(self, contender: Contender) -> Contender:
+        """The contender whose weights a contender samples with: itself, unless it borrows them."""
+        return self.contender(contender.weights_of) if contender.weights_of else contender
+
+    def sized(self, change: Callable[[ModelConfig], ModelConfig]) -> Suite:
+        """The suite with changed configurations. A depth that is not the baseline's stays."""
+        depth = self.baseline.config.depth
+
+        def changed(config: ModelConfig) -> ModelConfig:
+            return change(config) if config.depth == depth else replace(change(config), depth=config.depth)
+
+        return replace(self, contenders=tuple(one.configured(changed) for one in self.contenders))
 
     def changed(self, config: Mapping[str, Any] | None = None, recipe: Mapping[str, Any] | None = None) -> Suite:
         """The suite with these settings in the configuration and recipe of every contender."""
-        changed = (
-            replace(one, config=replace(one.config, **(config or {})), recipe=replace(one.recipe, **(recipe or {})))
-            for one in self.contenders
-        )
-        return replace(self, contenders=tuple(changed))
+        sized = self.sized(lambda one: replace(one, **(config or {})))
+        changed = (replace(one, recipe=replace(one.recipe, **(recipe or {}))) for one in sized.contenders)
+        return replace(sized, contenders=tuple(changed))

@@ -19,7 +19,7 @@ class Selection:
 
     Attributes:
         budgets: block passes per image of the baseline.
-        models: names of contenders; None for all that are not optional.
+        models: names of contenders; None for those that take part in the grid by default.
         samples: generated images a cell.
         seeds: the replicates.
         train_seconds, train_steps: training budget.
@@ -73,11 +73,12 @@ class Selection:
 
 
 def training_run(suite: Suite, contender: Contender, selection: Selection, seed: int = 0) -> TrainingRun:
-    """The training of a contender under the selection's budget."""
-    recipe, steps = contender.recipe, selection.train_steps
+    """The training of a contender's weights under the selection's budget."""
+    trained, steps = suite.trained(contender), selection.train_steps
+    recipe = trained.recipe
     if selection.train_seconds is not None:
         recipe = replace(recipe, seconds=selection.train_seconds)
-    return TrainingRun(suite.name, suite.dataset, contender.name, contender.config, recipe, seed, steps)
+    return TrainingRun(suite.name, suite.dataset, trained.name, trained.config, recipe, seed, steps)
 
 
 def ablation_run(

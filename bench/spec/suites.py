@@ -1,10 +1,12 @@
 """Registry of suites: a new suite is one call of `register`, a new contender one entry in a suite."""
 
-from dataclasses import replace
 from typing import Any
 
 from bench.spec.contenders import Contender, EvaluationRecipe, Suite, TrainingRecipe
+from bench.spec.controls import controls
 from bench.system.errors import BadInputError
+from models.config import ModelConfig
+from models.families import family_of
 from models.zoo import SIZES, model_config
 
 SUITES: dict[str, Suite] = {}
@@ -32,11 +34,17 @@ def twins(patch: str, recipe: TrainingRecipe, **config: Any) -> tuple[Contender,
     )
 
 
+def compared(patch: str, recipe: TrainingRecipe, **config: Any) -> tuple[Contender, ...]:
+    """The contenders of a suite: `twins`, and the controls of a comparison of them."""
+    dit, fpdm = twins(patch, recipe, **config)
+    return dit, fpdm, *controls(dit, fpdm)
+
+
 register(
     Suite(
         name="digits",
         dataset="digits",
-        contenders=twins(
+        contenders=compared(
             "s_2",
             TrainingRecipe(
                 seconds=100, batch_size=128, learning_rate=1e-3, ema_decay=0.999, n_max=6, m_max=6, slice_s=5
@@ -61,7 +69,7 @@ register(  # for one GPU
     Suite(
         name="fashion",
         dataset="fashion",
-        contenders=twins(
+        contenders=compared(
             "s_2",
             TrainingRecipe(
                 seconds=600, batch_size=128, learning_rate=5e-4, ema_decay=0.9999, n_max=6, m_max=6, slice_s=30
@@ -78,7 +86,7 @@ register(  # for the cores of a laptop; its numbers do not compare with those ab
     Suite(
         name="fashion-cpu",
         dataset="fashion",
-        contenders=twins(
+        contenders=compared(
             "s_4",
             TrainingRecipe(
                 seconds=2700, batch_size=64, learning_rate=1e-3, ema_decay=0.9999, n_max=6, m_max=6, slice_s=30
@@ -97,7 +105,7 @@ for _name, _classes, _days in (("imagenet", 1000, 4), ("celebahq", 0, 1), ("ffhq
         Suite(
             name=_name,
             dataset=_name,
-            contenders=twins(
+            contenders=compared(
                 "xl_2",
                 TrainingRecipe(
                     seconds=_days * DAY,
@@ -128,7 +136,7 @@ def get_suite(name: str, size: str | None = None, batch_size: int | None = None)
         raise BadInputError(f"unknown suite {name!r}: choose one of {', '.join(SUITES)}")
     suite = SUITES[name]
     if size is not None:
-        suite = replace(suite, contenders=tuple(_resized(one, size) for one in suite.contenders))
+        suite = suite.sized(lambda config: _resized(config, size))
     if batch_size is not None:
         if batch_size < 1:
             raise BadInputError(f"--batch-size {batch_size}: must be 1 or more")
@@ -136,20 +144,18 @@ def get_suite(name: str, size: str | None = None, batch_size: int | None = None)
     return suite
 
 
-def _resized(contender: Contender, size: str) -> Contender:
-    config = contender.config
+def _resized(config: ModelConfig, size: str) -> ModelConfig:
     name, _, patch = size.lower().partition("/")
     try:
-        resized = model_config(
+        return model_config(
             f"{config.family}_{name}_{patch}",
             input_size=config.input_size,
             in_channels=config.in_channels,
             num_classes=config.num_classes,
-            **{option: getattr(config, option) for option in contender.family.options},
+            **{option: getattr(config, option) for option in family_of(config).options},
         )
     except ValueError as error:
         sizes = ", ".join(key.upper() for key in SIZES)
         raise BadInputError(
             f"--size {size}: write one of {sizes}, a slash and a patch size that divides {config.input_size}, as in S/2"
         ) from error
-    return replace(contender, config=resized)

@@ -11,7 +11,7 @@ from bench.store.records import Store
 from bench.store.references import read_reference
 from bench.system.errors import BadInputError
 
-PARTS = ("iteration", "block")  # names of `Family.parts` whose seconds prices need
+PARTS = ("iteration", "block", "bare block", "binding")  # names of `Family.parts` that may be priced
 
 
 def kept_prices(store: Store, suite: Suite) -> Prices | None:
@@ -22,7 +22,8 @@ def kept_prices(store: Store, suite: Suite) -> Prices | None:
         return None
     try:
         steps_s = {name: record.metrics[f"{name}_step_s"] for name in cell.configs}
-        parts_s = {name: record.metrics[f"{name}_s"] for name in PARTS}
+        names = {name: f"{name.replace(' ', '_')}_s" for name in PARTS}
+        parts_s = {name: record.metrics[key] for name, key in names.items() if key in record.metrics}
         return Prices(cell.configs, cell.batch_size, record.environment["hardware"], steps_s, parts_s)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(

@@ -2,7 +2,8 @@
 
 For each training step a policy draws an `Unroll(n, m)`: n iterations without a graph, then m iterations through which
 the gradient flows. The state between the two is always detached, even if n = 0: the fixed point does not depend on
-where the iteration starts, so the start gets no gradient.
+where the iteration starts, so the start gets no gradient. A loop without an injection has no other way to its input:
+with `through_start` the start gets the gradient of the detached state, as if the n iterations were the identity.
 
     JFB                 n = N,           m = 1
     multi-step JFB      n = N,           m = M
@@ -25,10 +26,14 @@ from models.fixed_point.solvers import FixedCount, Function, Solution
 
 @dataclass(frozen=True)
 class Unroll:
-    """A solver for training: `without_grad` iterations, a detach, `with_grad` iterations."""
+    """A solver for training: `without_grad` iterations, a detach, `with_grad` iterations.
+
+    `through_start`: whether the start gets the gradient of the detached state.
+    """
 
     without_grad: int
     with_grad: int
+    through_start: bool = False
 
     def __post_init__(self) -> None:
         if self.without_grad < 0 or self.with_grad < 1:
@@ -40,7 +45,10 @@ class Unroll:
         # Autocast caches the 16-bit weights that it made without a graph. Used below, they would get no gradients.
         if self.without_grad:
             torch.clear_autocast_cache()
-        solution = FixedCount(self.with_grad)(f, start.detach())
+        start = start.detach()
+        if self.through_start:
+            start = start + (z0 - z0.detach())
+        solution = FixedCount(self.with_grad)(f, start)
         executed = self.without_grad + self.with_grad
         return Solution(solution.z, solution.evaluations + self.without_grad, None, solution.status, executed)
 

@@ -5,6 +5,7 @@ A block is conditioned through six vectors (shift, scale, gate; twice) that depe
 one condition computes them once.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -71,6 +72,14 @@ class DiTBlock(nn.Module):
         shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = chunks
         return Modulation(shift_attn, 1 + scale_attn, gate_attn, shift_mlp, 1 + scale_mlp, gate_mlp)
 
+    def timed_parts(self, tokens: Tensor, condition: Tensor) -> dict[str, Callable[[], object]]:
+        """This block with its modulation, and without (see `Network.timed_parts`)."""
+        modulation = self.modulation(condition)
+        return {
+            "block": lambda: self(tokens, self.modulation(condition)),
+            "bare block": lambda: self(tokens, modulation),
+        }
+
     def forward(self, x: Tensor, m: Modulation) -> Tensor:
         """(batch, tokens, hidden) -> the same shape."""
         attended = self.attn(torch.addcmul(m.shift_attn, self.norm1(x), m.scale_attn))
@@ -100,10 +109,10 @@ class BlockStack(nn.ModuleList):
         for block in self:
             block.compile(dynamic=False)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """(batch, tokens, hidden), (batch, hidden) -> (batch, tokens, hidden)."""
+    def forward(self, x: Tensor, condition: Tensor, part: slice = slice(None)) -> Tensor:
+        """(batch, tokens, hidden), (batch, hidden) -> (batch, tokens, hidden), by all blocks or a part of them."""
         run = partial(recomputed, _run) if self.grad_checkpointing else _run
-        for block in self:
+        for block in list(self)[part]:
             x = run(cast(DiTBlock, block), x, condition)
         return x
 

@@ -46,9 +46,4 @@ class DiT(PatchNetwork, PyTorchModelHubMixin):
 
     def timed_parts(self, tokens: Tensor, condition: Tensor) -> dict[str, Callable[[], object]]:
         """A block with its modulation, and without."""
-        block = cast(DiTBlock, self.blocks[0])
-        modulation = block.modulation(condition)
-        return {
-            "block": lambda: block(tokens, block.modulation(condition)),
-            "bare block": lambda: block(tokens, modulation),
-        }
+        return cast(DiTBlock, self.blocks[0]).timed_parts(tokens, condition)

@@ -2,46 +2,38 @@
 
     x_pre = pre(x_input | y)                                               (1)
     x~    = Linear(x_pre)                                                  (2)
-    z*    = block(proj([z*, x~]) | y, t),  proj = Linear -> GELU -> Linear (3)
+    z*    = blocks(proj([z*, x~]) | y, t), proj = Linear -> GELU -> Linear (3)
     x_post = post(z* | y)                                                  (4)
 
-Pre and post blocks and the final layer are conditioned on the label only, the implicit layer on label and timestep. Two
-things do not change between the iterations of one step and are computed once: the half of proj's first map that acts
-on x~, and the block's modulation.
+The paper has one block in the implicit layer. Pre and post blocks and the final layer are conditioned on the label
+only, the implicit layer on label and timestep. Two things do not change between the iterations of one step and are
+computed once: the half of proj's first map that acts on x~, and the blocks' modulations.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.diffusion.denoiser import Prediction
 from models.fixed_point.solvers import FixedCount, Function, Solution, Solver
 from models.networks.activations import gelu_tanh
-from models.networks.blocks import BlockStack, DiTBlock, Modulation
-from models.networks.checkpointing import recomputed
+from models.networks.blocks import BlockStack, Modulation
 from models.networks.linear import TokenLinear, token_linear
+from models.networks.looped import LoopedLayer
 from models.networks.patch_network import PatchNetwork, initialize
 
 
-class ImplicitLayer(nn.Module):
-    """The implicit layer f(z) = block(proj([z, x~]), c) of Eq. 3.
+class ImplicitLayer(LoopedLayer):
+    """The implicit layer f(z) = blocks(proj([z, x~]), c) of Eq. 3: a looped layer with an injection of its input."""
 
-    Attributes:
-        grad_checkpointing: whether backward recomputes each iteration. Then an iteration with gradient keeps its input
-            state (batch, tokens, hidden) and nothing else.
-    """
-
-    def __init__(self, hidden_size: int, num_heads: int) -> None:
-        super().__init__()
+    def __init__(self, hidden_size: int, num_heads: int, loop_blocks: int = 1) -> None:
+        super().__init__(hidden_size, num_heads, loop_blocks)
         self.injection = TokenLinear(hidden_size, hidden_size)
         self.proj_fc1 = TokenLinear(2 * hidden_size, 2 * hidden_size)
         self.proj_fc2 = TokenLinear(2 * hidden_size, hidden_size)
-        self.block = DiTBlock(hidden_size, num_heads)
-        self.grad_checkpointing = False
 
     def bind(self, x_pre: Tensor, condition: Tensor) -> Function:
         """The f of one step, for given x_pre (batch, tokens, hidden) and condition (batch, hidden).
@@ -51,19 +43,14 @@ class ImplicitLayer(nn.Module):
         weight_z, weight_x = (half.contiguous() for half in self.proj_fc1.weight.chunk(2, dim=1))
         injected = token_linear(self.injection(x_pre), weight_x, self.proj_fc1.bias)
         weight_z = weight_z.to(injected.dtype)  # autocast caches casts of parameters only
-        modulation = self.block.modulation(condition)
+        return self.repeated(weight_z=weight_z, injected=injected, modulations=self.modulations(condition))
 
-        f = partial(self.iterate, weight_z=weight_z, injected=injected, modulation=modulation)
-        return partial(recomputed, f) if self.grad_checkpointing else f
-
-    def compile_region(self) -> None:
-        """Compile an iteration, in place."""
-        self.iterate = torch.compile(self.iterate, dynamic=False)  # type: ignore[method-assign]
-
-    def iterate(self, z: Tensor, weight_z: Tensor, injected: Tensor, modulation: Modulation) -> Tensor:
+    def iterate(  # type: ignore[override]
+        self, z: Tensor, modulations: list[Modulation], weight_z: Tensor, injected: Tensor
+    ) -> Tensor:
         """f(z): (batch, tokens, hidden) -> the same shape. `bind` computes the other arguments."""
         hidden = gelu_tanh(token_linear(z, weight_z).add_(injected))
-        return self.block(self.proj_fc2(hidden), modulation)
+        return super().iterate(self.proj_fc2(hidden), modulations)
 
 
 class FPDM(PatchNetwork, PyTorchModelHubMixin):
@@ -75,6 +62,8 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         depth: depth of the DiT that this network is compared with. It is kept in the configuration and builds nothing.
         n_pre: explicit blocks before the implicit layer.
         n_post: explicit blocks after it.
+        loop_blocks: blocks in the implicit layer.
+        reuse_mix: share g of `init` in the start of the iteration, g init + (1 - g) x_pre; the paper has g = 1.
     """
 
     def __init__(
@@ -89,10 +78,13 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         learn_sigma: bool = True,
         n_pre: int = 1,
         n_post: int = 1,
+        loop_blocks: int = 1,
+        reuse_mix: float = 1.0,
     ) -> None:
         super().__init__(input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma)
+        self.reuse_mix = reuse_mix
         self.pre = BlockStack(n_pre, hidden_size, num_heads)
-        self.implicit = ImplicitLayer(hidden_size, num_heads)
+        self.implicit = ImplicitLayer(hidden_size, num_heads, loop_blocks)
         self.post = BlockStack(n_post, hidden_size, num_heads)
         initialize(self)
 
@@ -106,7 +98,7 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
             t, y: (batch,) timesteps and labels.
             iterations: a number of iterations, or a solver (`FixedCount`, `Tolerance`, `Unroll`).
             init: start of the iteration (batch, tokens, hidden), e.g. `Solution.z` of the previous step (Sec. 3.3,
-                reuse). The default is x_pre.
+                reuse), mixed with x_pre by `reuse_mix`. The default is x_pre.
 
         Returns:
             prediction (batch, out_channels, size, size), and the Solution with z (batch, tokens, hidden).
@@ -115,8 +107,11 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         x_pre = self.pre(self.to_tokens(x), label)
         f = self.implicit.bind(x_pre, label + self.t_embedder(t))
         solver = FixedCount(iterations) if isinstance(iterations, int) else iterations
-        solution = solver(f, x_pre if init is None else init)
+        solution = solver(f, x_pre if init is None else self._mixed(x_pre, init))
         return self.to_image(self.post(solution.z, label), label), solution
+
+    def _mixed(self, x_pre: Tensor, init: Tensor) -> Tensor:
+        return init if self.reuse_mix == 1 else torch.lerp(x_pre, init.to(x_pre.dtype), self.reuse_mix)
 
     def predict(self, x: Tensor, t: Tensor, y: Tensor, iterations: int | Solver, state: Any = None) -> Prediction:
         """As `Denoiser.predict`; the state is the solution z, (batch, tokens, hidden)."""

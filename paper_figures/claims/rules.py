@@ -146,11 +146,11 @@ def _residual_gain(evidence: Evidence) -> np.ndarray:
     The first step is left out: it has nothing to reuse.
     """
     subject = evidence.compared.subject_name
-    asked = [c for c in evidence.cells if isinstance(c, Cell) and c.measure == "convergence" and c.run.model == subject]
+    asked = [c for c in evidence.cells if isinstance(c, Cell) and c.measure == "convergence" and c.model == subject]
     found = {
         (cell.seed, cell.reuse): np.asarray(record.series["residuals"])[:, :, 4].mean(0)
         for cell, record in evidence.records("convergence")
-        if isinstance(cell, Cell) and cell.run.model == subject
+        if isinstance(cell, Cell) and cell.model == subject
     }
     if not asked or len(found) < len(asked):
         raise UntestedError(f"{len(asked) - len(found) or 'the'} missing records of convergence")

@@ -201,10 +201,10 @@ class Evidence:
     @property
     def choice(self) -> str:
         """How the best schedule of a contender that iterates is chosen, and among which; empty if none iterates."""
-        cells = [cell for cell in self._quality if family_of(cell.run.config).iterates]
+        cells = [cell for cell in self._quality if family_of(cell.config).iterates]
         if not cells:
             return ""
-        names = dict.fromkeys(cell.run.model for cell in cells)
+        names = dict.fromkeys(cell.model for cell in cells)
         chosen = " and ".join(f"{self.compared.contender(name).label}'s" for name in names) + " schedule is chosen"
         among = f"among {', '.join(map(str, sorted({cell.iterations for cell in cells})))} iterations"
         if len(self.replicates) > 1:

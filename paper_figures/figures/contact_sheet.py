@@ -52,14 +52,14 @@ def show(axis: Axes, images: np.ndarray, columns: int) -> None:
 
 def schedule(evidence: Evidence, cell: Cell) -> str:
     """How a cell spends its passes: `DiT, 20 steps of 28 blocks`, `FPDM, 56 steps of 8 iterations`."""
-    family, label = family_of(cell.run.config), style.labels(evidence)[cell.run.model]
-    step = f"{cell.iterations} iterations" if family.iterates else family.shape(cell.run.config)
+    family, label = family_of(cell.config), style.labels(evidence)[cell.model]
+    step = f"{cell.iterations} iterations" if family.iterates else family.shape(cell.config)
     return f"{label}, {cell.steps} steps of {step}"
 
 
 def caption(evidence: Evidence, cell: Cell, count: int) -> str:
     """The protocol of samples to look at in one line."""
-    protocol, classes = cell.protocol, cell.run.config.num_classes
+    protocol, classes = cell.protocol, cell.config.num_classes
     guided = protocol.guidance_scale != 1
     guidance = f"guidance {protocol.guidance_scale:g}, which doubles them" if guided else "no guidance"
     labels = f"image i has label i mod {classes}" if classes else "no labels"

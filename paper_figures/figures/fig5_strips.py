@@ -27,8 +27,8 @@ def draw(evidence: Evidence) -> list[Path]:
     if not found:
         return []
     first = [strip for strip in found if not _iterates(strip)]
-    iterating = style.contenders(evidence, (cell.run.model for cell, _ in found[len(first) :]))
-    groups = [first + [strip for strip in found if strip[0].run.model == one.name] for one in iterating] or [first]
+    iterating = style.contenders(evidence, (cell.model for cell, _ in found[len(first) :]))
+    groups = [first + [strip for strip in found if strip[0].model == one.name] for one in iterating] or [first]
     count, columns = min(len(images) for _, images in found), max(map(len, groups))
     width = style.PAGE_WIDTH_IN * min(max(columns, 6) / 14, 1)
     size = (width, len(groups) * width * count / columns + 0.5)
@@ -47,13 +47,13 @@ def strips(evidence: Evidence) -> list[Strip]:
     names = style.suite_of(evidence).names
 
     def place(strip: Strip) -> tuple[bool, int, int]:
-        return _iterates(strip), names.index(strip[0].run.model), strip[0].iterations
+        return _iterates(strip), names.index(strip[0].model), strip[0].iterations
 
     return sorted(evidence.images(guidance=1.0), key=place)
 
 
 def _iterates(strip: Strip) -> bool:
-    return family_of(strip[0].run.config).iterates
+    return family_of(strip[0].config).iterates
 
 
 def _panel(axis: Axes, evidence: Evidence, found: list[Strip], count: int) -> None:
@@ -62,7 +62,7 @@ def _panel(axis: Axes, evidence: Evidence, found: list[Strip], count: int) -> No
     show(axis, by_row.reshape(-1, *by_row.shape[2:]), len(found))
     across = axis.get_images()[0].get_size()[1]
     for i, strip in enumerate(found):
-        cell, contender = strip[0], style.suite_of(evidence).contender(strip[0].run.model)
+        cell, contender = strip[0], style.suite_of(evidence).contender(strip[0].model)
         iterations = f"{cell.iterations} iter{'s' if cell.iterations > 1 else ''}."
         text = f"{iterations if _iterates(strip) else contender.label}\n{cell.steps} steps"
         place = (i + 0.5) / len(found) * across

@@ -53,7 +53,7 @@ def arms(evidence: Evidence) -> list[Arm]:
         assert isinstance(cell, Cell)
         timesteps = select_timesteps(cell.steps, cell.protocol.spacing)
         arm = Arm(cell, timesteps, np.asarray(record.series["residuals"], float))
-        found.setdefault((cell.run.model, cell.reuse), arm)
+        found.setdefault((cell.model, cell.reuse), arm)
     return [found[key] for key in sorted(found)]
 
 
@@ -98,10 +98,10 @@ def _lines(
     evidence: Evidence, found: list[Arm], x: str, column: str, shown: Sequence[int], columns: int, height_in: float
 ) -> sns.FacetGrid:
     """Residuals against x, a panel for each value of a column that is shown, a thin line a batch."""
-    contenders = {arm.cell.run.model: style.suite_of(evidence).contender(arm.cell.run.model) for arm in found}
+    contenders = {arm.cell.model: style.suite_of(evidence).contender(arm.cell.model) for arm in found}
     rows, palette, dashes = [], {}, {}
     for arm in found:
-        contender, reuse = contenders[arm.cell.run.model], arm.cell.reuse
+        contender, reuse = contenders[arm.cell.model], arm.cell.reuse
         label = ("with reuse" if reuse else "without reuse") + (f", {contender.label}" if len(contenders) > 1 else "")
         palette[label] = contender.color if reuse else style.shade(contender.color, 0.45)
         dashes[label] = DASHES[reuse]

@@ -9,7 +9,7 @@ def test_parameter_counts_of_the_paper(name, millions):
     with torch.device("meta"):
         model = create_model(name)
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
-    block = model.blocks[0] if name.startswith("dit") else model.implicit.block
+    block = model.blocks[0] if name.startswith("dit") else model.implicit.blocks[0]
     assert round(sum(p.numel() for p in block.parameters()) / 1e6, 1) == 23.9
 
 

@@ -1,7 +1,7 @@
 """All grids, and the cells of one of them or of all."""
 
 from bench.spec.contenders import Suite
-from bench.spec.grids import beyond, paper  # noqa: F401, they register their grids
+from bench.spec.grids import beyond, controls, paper  # noqa: F401, they register their grids
 from bench.spec.grids.registry import GRIDS
 from bench.spec.measurements import AnyCell, floors
 from bench.spec.selection import Selection, protocol

@@ -9,6 +9,7 @@ from bench.spec.cells import Cell, TrainingRun
 from bench.spec.contenders import Suite
 from bench.spec.selection import Selection, ablation_run, protocol, replicates, training_run
 from bench.system.errors import BadInputError
+from models.config import ModelConfig
 from models.families import Family, family_of
 
 MIDDLE, LARGEST = (280,), (560,)  # the budgets of most ablations, and of the sample figures
@@ -25,24 +26,45 @@ def iterates(family: Family) -> bool:
 
 
 def carries_state(family: Family) -> bool:
-    """For grids that vary whether a step starts from the state of the step before."""
-    return family.carries_state
+    """For grids that vary whether a step's iteration starts from the state of the step before."""
+    return family.iterates and family.carries_state
 
 
 def cell_of(
-    suite: Suite, selection: Selection, run: TrainingRun, budget: int, iterations: int, seed: int, **changes: Any
+    suite: Suite,
+    selection: Selection,
+    run: TrainingRun,
+    budget: int,
+    iterations: int,
+    seed: int,
+    borrower: str = "",
+    config: ModelConfig | None = None,
+    **changes: Any,
 ) -> list[Cell]:
     """The cell of a network at a budget, by default with DDPM and reuse; empty if no step is affordable.
 
+    Args:
+        suite, selection: which comparison.
+        run: the training of the weights.
+        budget: block passes of the baseline.
+        iterations: the schedule's number.
+        seed: seed of the samples.
+        borrower, config: name and configuration of a contender that borrows the weights.
+        changes: other fields of the cell.
+
     Raises:
-        BadInputError: the budget is below one step of the network's fewest iterations.
+        BadInputError: the budget is below one step of the network's fewest iterations, or a family without a state is
+            to reuse it.
     """
-    family = family_of(run.config)
-    if budget < (least := family.least_passes(run.config)):
-        raise BadInputError(f"--budget {budget}: one step of {run.model} takes {least} block passes or more")
-    if (steps := selection.accounting.steps(suite.baseline.config, budget, run.config, iterations)) == 0:
+    network = config or run.config
+    family, name = family_of(network), borrower or run.model
+    if budget < (least := family.least_passes(network)):
+        raise BadInputError(f"--budget {budget}: one step of {name} takes {least} block passes or more")
+    if changes.get("reuse") and not family.carries_state:
+        raise BadInputError(f"{name} cannot reuse solutions: a network of family {family.name} has no state to carry")
+    if (steps := selection.accounting.steps(suite.baseline.config, budget, network, iterations)) == 0:
         return []
-    n_pre, counted, n_post = family.layout(run.config, iterations)
+    n_pre, counted, n_post = family.layout(network, iterations)
     cell = Cell(
         run=run,
         measure="quality",
@@ -57,6 +79,8 @@ def cell_of(
         allocation="constant",
         seed=seed,
         protocol=protocol(suite, selection),
+        borrower=borrower,
+        network=config,
     )
     return [replace(cell, **changes)]
 
@@ -69,13 +93,14 @@ def contenders(
     takes_part: Callable[[Family], bool] = any_family,
     **changes: Any,
 ) -> list[Cell]:
-    """Cells of each replicate, budget and contender that takes part: one for each number of iterations, if any."""
+    """Cells of each replicate, budget and contender that takes part: one for each schedule to choose among."""
     cells = []
     chosen = [one for one in suite.chosen(selection.models) if takes_part(one.family)]
     for seed, budget, contender in product(replicates(suite, selection), selection.budgets or budgets, chosen):
         run = training_run(suite, contender, selection, seed)
-        for k in iterations if contender.family.iterates else (0,):
-            cells += cell_of(suite, selection, run, budget, k, seed, **changes)
+        for config, number in product(contender.configs, contender.numbers(iterations)):
+            lent = (contender.name, config) if contender.weights_of else ()
+            cells += cell_of(suite, selection, run, budget, number, seed, *lent, **changes)
     return cells
 
 

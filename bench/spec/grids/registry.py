@@ -33,12 +33,13 @@ GRIDS: dict[str, Grid] = {}
 
 
 def grid(shows: str, varies: str, gpu: bool = False) -> Callable[[Enumerate], Enumerate]:
-    """Register the decorated function as the grid of its name."""
+    """Register the decorated function as the grid of its name, hyphens for underscores."""
 
     def register(cells: Enumerate) -> Enumerate:
-        if cells.__name__ in GRIDS:
-            raise ValueError(f"grid {cells.__name__!r} is registered already")
-        GRIDS[cells.__name__] = Grid(cells.__name__, shows, varies, cells, gpu)
+        name = cells.__name__.replace("_", "-")
+        if name in GRIDS:
+            raise ValueError(f"grid {name!r} is registered already")
+        GRIDS[name] = Grid(name, shows, varies, cells, gpu)
         return cells
 
     return register

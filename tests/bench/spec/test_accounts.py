@@ -96,8 +96,8 @@ def test_more_explicit_blocks_cost_seconds_and_other_widths_are_refused():
     assert PRICES.step_s(FPDM, 5) == pytest.approx(0.014)
     assert PRICES.step_s(wide, 5) == pytest.approx(0.016)
     assert PRICES.step_s(replace(wide, n_pre=0, n_post=0), 5) == pytest.approx(0.012)
-    for config in (model_config("fpdm_xl_2"), replace(DIT, depth=12)):
-        with pytest.raises(BadInputError, match="calibrated for networks of width 64 and depth 28, not for"):
+    for config in (model_config("fpdm_xl_2"), replace(DIT, num_heads=8)):
+        with pytest.raises(BadInputError, match="calibrated for networks of width 64, patch 2 and 4 heads, not for"):
             PRICES.step_s(config, 5)
     with pytest.raises(ValueError, match="block_s must be a positive number, got 0"):
         prices(block=0.0)
@@ -237,13 +237,13 @@ def test_seconds_of_another_machine_are_read_but_not_evaluated_by(tmp_path, caps
 
 
 def test_seconds_leave_out_contenders_that_are_not_calibrated():
-    third = replace(DIGITS.baseline, name="third", config=replace(DIT, depth=14))
+    third = replace(DIGITS.baseline, name="third", config=replace(DIT, num_heads=8))
     suite = replace(DIGITS, contenders=(*DIGITS.contenders, third))
     found = by_account(suite, Selection(prices=PRICES, budgets=(280,), seeds=(0,)))
     names = {account: {cell.run.model for cell in cells} for account, cells in found.items()}
     assert names == {"blocks": {"dit", "fpdm", "third"}, "macs": {"dit", "fpdm", "third"}, "seconds": {"dit", "fpdm"}}
     assert all(cell.macs <= 10 * forward_macs(DIT) for cell in found["macs"])
-    with pytest.raises(BadInputError, match="not for dit of width 64 and depth 14"):
+    with pytest.raises(BadInputError, match="not for dit of width 64, patch 2 and 8 heads"):
         PRICES.step_s(third.config, 0)
 
 

@@ -124,7 +124,7 @@ def test_reported_iterations_are_those_that_ran(make, guidance):
     """Counted at the implicit block; with guidance both halves are reported."""
     model = random_network("fpdm")
     calls = []
-    model.implicit.block.register_forward_hook(lambda *_: calls.append(1))
+    model.implicit.blocks[0].register_forward_hook(lambda *_: calls.append(1))
     sampled = run(model, (9, 3, 5, 2), solver=make, guidance=guidance)
     assert sampled.executed == len(calls) > 0
     assert sampled.taken.shape == (2 if guidance is None else 4,)

@@ -47,7 +47,7 @@ def test_implicit_layer_equals_the_equation_written_out():
     for _ in range(3):
         joined = torch.cat([z, layer.injection(x_pre)], dim=-1)
         hidden = torch.nn.functional.gelu(layer.proj_fc1(joined), approximate="tanh")
-        expected = layer.block(layer.proj_fc2(hidden), layer.block.modulation(condition))
+        expected = layer.blocks[0](layer.proj_fc2(hidden), layer.blocks[0].modulation(condition))
         torch.testing.assert_close(f(z), expected, rtol=1e-5, atol=1e-5)
         z = expected
 

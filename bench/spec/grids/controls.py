@@ -1,0 +1,68 @@
+"""Experiments on what explains a lead of the subject: controls, their learning rates, and training time."""
+
+from dataclasses import replace
+
+from bench.spec.cells import Cell
+from bench.spec.contenders import Suite
+from bench.spec.grids.enumeration import MIDDLE, contenders
+from bench.spec.grids.paper import TABLE1_ITERATIONS
+from bench.spec.grids.registry import grid
+from bench.spec.measurements import BUDGETS, AnyCell
+from bench.spec.selection import Selection
+
+RATES = (0.5, 1.0, 2.0)  # factors of a recipe's learning rate
+RATE_SEED = 1000  # of these trainings and their samples: no replicate has it
+RATE_ITERATIONS = (2, 5)
+LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # factors of a suite's training budget
+
+
+def _joined(suite: Suite, selection: Selection, name: str) -> Selection:
+    """The selection with the contenders that take part in a grid."""
+    return replace(selection, models=tuple(one.name for one in suite.chosen(selection.models, name)))
+
+
+@grid("beyond the paper", "contenders that could explain FPDM's lead: shallow, looped and cached DiT; DDPM and DDIM")
+def controls(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """All contenders and controls at three budgets, each with its schedules to choose among."""
+    cells: list[AnyCell] = []
+    for sampler in ("ddpm", "ddim"):
+        joined = _joined(suite, selection, "controls")
+        cells += contenders(suite, joined, BUDGETS, TABLE1_ITERATIONS, sampler=sampler)
+    return cells
+
+
+@grid("beyond the paper", "each family at half, once and twice its learning rate, on a seed of its own")
+def learning_rates(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Whether a family suffers from another's learning rate."""
+    cells: list[AnyCell] = []
+    joined = replace(_joined(suite, selection, "learning-rates"), seeds=(RATE_SEED,))
+    for factor in RATES:
+        scaled = (replace(one, recipe=one.recipe.at_rate(factor)) for one in suite.contenders)
+        at_rate = replace(suite, contenders=tuple(scaled))
+        cells += contenders(at_rate, joined, MIDDLE, RATE_ITERATIONS)
+    return cells
+
+
+@grid("beyond the paper", "training for 1/4, 1/2, 1, 2 and 4 times the suite's budget, at 280 block passes")
+def training_time(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Whether the order of contenders changes as training grows."""
+    cells: list[AnyCell] = []
+    for factor in LENGTHS:
+        cells += contenders(suite, lasting(suite, selection, factor), MIDDLE, TABLE1_ITERATIONS)
+    return cells
+
+
+def lasting(suite: Suite, selection: Selection, factor: float) -> Selection:
+    """The selection of `training_time` at a multiple of its training budget."""
+    joined, steps = _joined(suite, selection, "training-time"), selection.train_steps
+    if steps is not None:
+        return replace(joined, train_steps=max(1, round(factor * steps)))
+    seconds = selection.train_seconds or suite.baseline.recipe.seconds
+    return replace(joined, train_seconds=factor * seconds)
+
+
+def at_length(suite: Suite, selection: Selection, cells: list[Cell], factor: float) -> list[Cell]:
+    """Those of the cells of `training_time` that were trained for a multiple of the budget."""
+    lasted = lasting(suite, selection, factor)
+    budget = lasted.train_steps or lasted.train_seconds
+    return [cell for cell in cells if (cell.run.steps or cell.run.recipe.seconds) == budget]
