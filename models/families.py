@@ -39,8 +39,7 @@ class Family:
         iterates: whether a solver iterates, with a number of iterations that has to be chosen.
         carries_state: whether a step can start from the state that the step before returned (Sec. 3.3, reuse).
         counts: the number that `predict` gets at each step, from the schedule's numbers; the same numbers by default.
-        choice: a schedule's number of iterations in words, e.g. "5" or "full every 3, j = 1"; needed where `settings`
-            or options are chosen.
+        schedule: a schedule in words: its configuration, its number and its steps, e.g. "5 x 40".
         settings: the numbers that a schedule may have, if they are no iterations and a grid's own do not apply.
         options: the family's own settings beside `COMMON`, with their defaults.
         renames: (pattern, replacement) pairs: names in released state dicts -> ours.
@@ -59,7 +58,7 @@ class Family:
     iterates: bool = False
     carries_state: bool = False
     counts: Callable[[ModelConfig, Counts], Counts] = lambda config, numbers: numbers
-    choice: Callable[[ModelConfig, int], str] = lambda config, iterations: str(iterations)
+    schedule: Callable[[ModelConfig, int, int], str] = lambda config, number, steps: f"{number} x {steps}"
     settings: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     renames: tuple[tuple[str, str], ...] = ()
@@ -156,8 +155,8 @@ def _fpdm_parts(config: ModelConfig, iterations: int) -> dict[str, int]:
     return parts
 
 
-def _fpdm_choice(config: ModelConfig, iterations: int) -> str:
-    return f"{iterations}" if config.reuse_mix == 1 else f"{iterations}, g = {config.reuse_mix:g}"
+def _fpdm_schedule(config: ModelConfig, iterations: int, steps: int) -> str:
+    return f"{iterations} x {steps}" + ("" if config.reuse_mix == 1 else f", g = {config.reuse_mix:g}")
 
 
 def _looped_parts(config: ModelConfig, iterations: int) -> dict[str, int]:
@@ -198,7 +197,7 @@ FPDM = register(
         injections=lambda config, iterations: iterations,
         iterates=True,
         carries_state=True,
-        choice=_fpdm_choice,
+        schedule=_fpdm_schedule,
         options={"n_pre": 1, "n_post": 1, "loop_blocks": 1, "reuse_mix": 1.0},
         renames=(
             (r"^blocks_pre\.", "pre."),
@@ -240,7 +239,7 @@ CACHED_DIT = register(
         shape=lambda config: f"{config.depth} blocks, {around(config)} at cached steps",
         carries_state=True,
         counts=_cached_counts,
-        choice=lambda config, period: f"full every {period}, j = {config.n_pre}",
+        schedule=lambda config, period, steps: f"{steps} steps, full every {period}, j = {config.n_pre}",
         settings=(2, 3, 5),
         options={"n_pre": 1, "n_post": 1},
     )

@@ -277,8 +277,12 @@ class Cell:
         family = family_of(self.config)
         sampled = f"{self.borrower} with weights of " * bool(self.borrower)
         what = f"{self.measure} of {sampled}{self.run.description}: {self.budget} passes, "
-        number = "" if family.settings else "iterations x "
-        what += f"{family.choice(self.config, self.iterations)} {number}{self.steps} steps, {self.sampler}"
+        what += (
+            family.schedule(self.config, self.iterations, self.steps)
+            if family.settings
+            else f"{self.iterations} iterations x {self.steps} steps"
+        )
+        what += f", {self.sampler}" + ("" if self.config.reuse_mix == 1 else f", reuse mix {self.config.reuse_mix:g}")
         what += "" if self.solver == "iteration" else f", {self.solver}"
         what += "" if self.allocation == "constant" else f", {self.allocation}"
         what += ", no reuse" if family.carries_state and not self.reuse else ""

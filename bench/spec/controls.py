@@ -24,7 +24,7 @@ def controls(dit: Contender, fpdm: Contender) -> tuple[Contender, ...]:
     cached = replace(dit.config, family="dit_cached", n_pre=1, n_post=1)
     cached_edges = tuple(replace(cached, n_pre=j, n_post=j) for j in CACHED_EDGES)
     mixes = tuple(replace(fpdm.config, reuse_mix=share) for share in REUSE_MIXES)
-    here, few = ("controls",), (1, 2, 5)  # reuse matters at few iterations
+    here, few = ("controls",), (1, 2)  # reuse matters at few iterations
     return (
         *(
             Contender(f"dit-{depth}", replace(dit.config, depth=depth), dit.recipe, f"DiT-{depth}", *look)

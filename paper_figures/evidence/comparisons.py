@@ -4,7 +4,8 @@ Records may be missing, of one replicate, or diverged: the rest is compared all 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -17,7 +18,7 @@ from models.diffusion import samplers
 from paper_figures.evidence import pairing
 from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Ratio, Verdict, below, best, by_seed, ratio
+from paper_figures.evidence.intervals import Ratio, Verdict, below, best, by_choice, by_seed, ratio
 from paper_figures.published import TABLE1_FID
 
 SAMPLERS = {sampler.name: sampler.label for sampler in samplers.SAMPLERS.values()}
@@ -35,11 +36,11 @@ def where_intervals(evidence: Evidence, sentence: str) -> str:
 
 
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
-    """The replicates that have every number of iterations; if none has, the numbers that every replicate has."""
-    table = frame.pivot_table(index="seed", columns="iterations", values="fid").notna()
+    """The replicates that have every schedule; if none has, the schedules that every replicate has."""
+    table = by_choice(frame).notna()
     if (whole := table.all(axis=1)).any():
         return frame[frame.seed.isin(table.index[whole])]
-    return frame[frame.iterations.isin(table.columns[table.all()])]
+    return frame.set_index(table.columns.names).loc[table.columns[table.all()]].reset_index()
 
 
 def paired(a: pd.DataFrame, b: pd.DataFrame) -> Ratio | None:
@@ -63,8 +64,8 @@ def chosen(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(contender: Contender, cells: pd.DataFrame) -> pd.Series:
-    """FD of each replicate, at the best schedule (`intervals.best`) of a contender that iterates."""
-    return best(cells) if contender.family.iterates else by_seed(cells)
+    """FD of each replicate, at the best schedule (`intervals.best`) of a contender that has several."""
+    return best(cells) if contender.chooses else by_seed(cells)
 
 
 def twins(evidence: Evidence) -> pd.DataFrame:
@@ -97,11 +98,11 @@ def _reached(evidence: Evidence, cells: pd.DataFrame) -> dict[str, Any]:
     arms = {}
     for one in evidence.contenders:
         arm = cells[cells.model == one.name]
-        arms[one.name] = arm = complete(arm) if one.family.iterates else arm
+        arms[one.name] = arm = complete(arm) if one.chooses else arm
         if len(arm):
             line |= mean_columns(scores(one, arm), f"{one.name}_")
-        if one.family.iterates:
-            found = _schedule(arm) if len(arm) else {"schedule": ""}
+        if one.chooses:
+            found = _schedule(one, arm) if len(arm) else {"schedule": ""}
             line |= found if one == subject else {f"{one.name}_schedule": found["schedule"]}
     ours, theirs = arms[subject.name], arms[baseline.name]
     if common := set(ours.seed) & set(theirs.seed):
@@ -120,18 +121,25 @@ def verdict(suite: Suite, found: Ratio, replicates: int) -> str:
     return f"{better.label} better" if better else "inconclusive"
 
 
-def _schedule(cells: pd.DataFrame) -> dict[str, Any]:
+def _schedule(contender: Contender, cells: pd.DataFrame) -> dict[str, Any]:
     """The schedule that is chosen most often, and by how many replicates if not by all."""
     rows = chosen(cells)
-    k = int(rows.iterations.mode().iloc[0])
-    steps, count = int(rows[rows.iterations == k].steps.iloc[0]), int((rows.iterations == k).sum())
-    text = f"{k} x {steps}" + ("" if count == len(rows) else f" ({count} of {len(rows)})")
-    return {"iterations": k, "steps": steps, "schedule": text}
+    texts = pd.Series([in_schedule(contender, row) for row in rows.to_dict("records")], index=rows.index)
+    text = min(texts.mode(), key=[*texts].index)
+    count, row = int((texts == text).sum()), rows[texts == text].iloc[0]
+    often = "" if count == len(rows) else f" ({count} of {len(rows)})"
+    return {"iterations": int(row.iterations), "steps": int(row.steps), "schedule": f"{text}{often}"}
+
+
+def in_schedule(contender: Contender, row: Mapping[Hashable, Any]) -> str:
+    """The schedule of a cell's row in words (`Family.schedule`)."""
+    options = {name: row[name] for name in ("n_pre", "n_post", "reuse_mix") if name in contender.family.options}
+    return contender.family.schedule(replace(contender.config, **options), row["iterations"], row["steps"])
 
 
 def at_best(contender: Contender) -> str:
     """A contender's label, with "best" before it where a schedule is chosen for it."""
-    return f"best {contender.label}" if contender.family.iterates else contender.label
+    return f"best {contender.label}" if contender.chooses else contender.label
 
 
 def readable_twins(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +150,7 @@ def readable_twins(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         readable[f"{at_best(one)} FD"] = plus_minus(table[f"{one.name}_fd"], table[f"{one.name}_half"])
     readable["iterations x steps"] = table.schedule
     for one in evidence.contenders:
-        if one.family.iterates and one != suite.subject:
+        if one.chooses and one != suite.subject:
             readable[f"iterations x steps, {one.label}"] = table[f"{one.name}_schedule"]
     readable[f"{at_best(suite.subject)} / {at_best(suite.baseline)}"] = table.ratio_text
     return pd.DataFrame(readable | {"verdict": table.verdict})

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 LEVEL = 0.95
+CHOICE = ("model", "n_pre", "iterations", "reuse_mix")  # tell the schedules of a budget apart
 
 
 class Verdict(StrEnum):
@@ -148,12 +149,17 @@ def by_seed(frame: pd.DataFrame, column: str = "fid") -> pd.Series:
     return frame[column].astype(float).map(np.log).groupby(frame.seed).mean().map(np.exp)
 
 
+def by_choice(frame: pd.DataFrame, column: str = "fid") -> pd.DataFrame:
+    """A row a replicate, a column for each schedule to choose among; contenders count too if there are several."""
+    return frame.pivot_table(index="seed", columns=[name for name in CHOICE if name in frame], values=column)
+
+
 def best(frame: pd.DataFrame, column: str = "fid") -> pd.Series:
-    """One value a replicate, at the iterations that are best in the other replicates (its own, if there is no other).
+    """One value a replicate, at the schedule that is best in the other replicates (its own, if there is no other).
 
     Choosing a schedule on the samples that then score it would flatter whoever has more schedules to choose from.
     """
-    table = frame.pivot_table(index="seed", columns="iterations", values=column)
+    table = by_choice(frame, column)
     logs = table.map(np.log)
     chosen = {}
     for seed in table.index:

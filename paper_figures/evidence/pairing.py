@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bench.spec.cells import TrainingRun
+from bench.spec.cells import Cell, TrainingRun
+from bench.spec.selection import replicates, training_run
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Ratio, best, by_seed, ratio
 
@@ -32,8 +33,12 @@ def some(frame: pd.DataFrame, what: str, **wanted: object) -> pd.DataFrame:
 
 
 def with_absent(evidence: Evidence, **wanted: object) -> pd.DataFrame:
-    """The rows of `where`, and among them one without metrics for each quality cell that has no record."""
-    frame, asked = evidence.frame, evidence.asked
+    """The rows of `where`, and among them one without metrics for each quality cell that has no record.
+
+    Cells of trainings of another length or learning rate than the suite's are left out.
+    """
+    keys = {cell.key for cell in evidence.cells if isinstance(cell, Cell) and _as_usual(evidence, cell.run)}
+    frame, asked = (table[table.key.isin(keys)] for table in (evidence.frame, evidence.asked))
     absent = asked[~asked.key.isin(frame.key)]
     return where(pd.concat([frame, absent], ignore_index=True) if len(absent) else frame, **wanted)
 
@@ -53,6 +58,18 @@ def own(evidence: Evidence, **wanted: object) -> pd.DataFrame:
     frame = with_absent(evidence, train_run=names, solver="iteration", allocation="constant", **wanted)
     carries = {one.name: one.family.carries_state for one in evidence.compared.contenders}
     return frame[frame.reuse.astype(bool) == frame.model.map(carries).astype(bool)]
+
+
+def _as_usual(evidence: Evidence, run: TrainingRun) -> bool:
+    """Whether a training is a replicate's, of a length and at a learning rate that the suite or its ablations have."""
+    suite = evidence.compared
+    usual = training_run(suite, suite.contender(run.model), evidence.selection, run.seed)
+    lengths = (usual.recipe.seconds, suite.ablation_seconds)
+    return (
+        run.seed in replicates(suite, evidence.selection)
+        and run.steps == usual.steps
+        and (run.recipe.learning_rate, run.recipe.seconds in lengths) == (usual.recipe.learning_rate, True)
+    )
 
 
 def _is_own(evidence: Evidence, run: TrainingRun) -> bool:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from bench.spec.cells import Cell
 from bench.spec.contenders import Suite
 from bench.spec.grids.enumeration import MIDDLE, contenders
 from bench.spec.grids.paper import TABLE1_ITERATIONS
@@ -55,14 +54,9 @@ def training_time(suite: Suite, selection: Selection) -> list[AnyCell]:
 def lasting(suite: Suite, selection: Selection, factor: float) -> Selection:
     """The selection of `training_time` at a multiple of its training budget."""
     joined, steps = _joined(suite, selection, "training-time"), selection.train_steps
+    if factor == 1:
+        return joined
     if steps is not None:
         return replace(joined, train_steps=max(1, round(factor * steps)))
     seconds = selection.train_seconds or suite.baseline.recipe.seconds
     return replace(joined, train_seconds=factor * seconds)
-
-
-def at_length(suite: Suite, selection: Selection, cells: list[Cell], factor: float) -> list[Cell]:
-    """Those of the cells of `training_time` that were trained for a multiple of the budget."""
-    lasted = lasting(suite, selection, factor)
-    budget = lasted.train_steps or lasted.train_seconds
-    return [cell for cell in cells if (cell.run.steps or cell.run.recipe.seconds) == budget]
