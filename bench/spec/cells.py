@@ -58,6 +58,17 @@ class TrainingRun:
         }
 
     @property
+    def budget(self) -> float:
+        """Its length: seconds, or steps if it has a number of steps."""
+        return self.recipe.seconds if self.steps is None else self.steps
+
+    @cached_property
+    def chain(self) -> str:
+        """Hash of all but its length. Of two runs with the same chain, the shorter is the start of the longer."""
+        recipe, counted = self.recipe.identity(timed=False), self.steps is not None
+        return spec_hash(self.identity() | {"recipe": recipe, "steps": counted})
+
+    @property
     def budget_text(self) -> str:
         return f"{self.recipe.seconds:g} s" if self.steps is None else f"{self.steps} steps"
 

@@ -41,13 +41,13 @@ class MetricsLog:
         text = "".join(line + "\n" for line in self._lines)
         write_whole(self._path, lambda file: file.write(text.encode()))
 
-    def resume(self, step: int, open_window: list[list[float]]) -> None:
-        """Go on at a checkpoint's step with its open window."""
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
+    def resume(self, path: Path, step: int, open_window: list[list[float]]) -> None:
+        """Go on with the lines of the log at `path`, at a checkpoint's step with its open window."""
+        lines = path.read_text().splitlines() if path.exists() else []
         try:
             self._lines = [line for line in lines if json.loads(line)["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:
-            raise BadInputError(f"metrics log {self._path} is damaged ({error}): delete it to go on without") from error
+            raise BadInputError(f"metrics log {path} is damaged ({error}): delete it to go on without") from error
         self.open_window = [list(row) for row in open_window]
         if self._lines:
             self.recent = json.loads(self._lines[-1])["loss"]

@@ -13,7 +13,6 @@ from bench.data.batches import Source
 from bench.spec.cells import TrainingRun
 from bench.store.records import Store
 from bench.system.devices import hardware_name
-from bench.system.errors import BadInputError
 from bench.system.execution import EAGER, Execution
 from bench.system.files import write_json
 from bench.system.provenance import describe
@@ -22,6 +21,7 @@ from bench.training import checkpoints
 from bench.training.clock import TrainingClock
 from bench.training.log import MetricsLog
 from bench.training.ranks import ALONE, Ranks
+from bench.training.starts import resumable
 from bench.training.step import TrainingStep
 from models.diffusion.randomness import key
 from models.families import build
@@ -30,7 +30,11 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Trainer:
-    """One run: network, optimizer, EMA, clock. Goes on from the run's checkpoint if there is one.
+    """One run: network, optimizer, EMA, clock.
+
+    It goes on from the run's checkpoint. If there is none, it goes on from the end of the longest shorter run of the
+    same chain (`TrainingRun.chain`): the learning rate is constant and everything random is keyed by (seed, step), so
+    that run took the same steps. Only if there is none either, it starts from nothing.
 
     Args:
         run: the run to train.
@@ -65,6 +69,7 @@ class Trainer:
         self._log = MetricsLog(store.metrics_log_path(run))
         hardware = hardware_name(device) if ranks.world == 1 else f"{ranks.world} x {hardware_name(device)}"
         self._hardware, self._execution = execution.on(hardware), execution
+        self._continues: str | None = None  # name of the shorter run that this one went on from
         self._resume()
 
     @property
@@ -78,7 +83,7 @@ class Trainer:
 
     @property
     def budget(self) -> float:
-        return self.run.recipe.seconds if self.run.steps is None else self.run.steps
+        return self.run.budget
 
     def train_slice(self, seconds: float, bar: tqdm, interrupts: Interrupts) -> None:
         """Train until the slice or the budget is spent, or the run diverges or is interrupted.
@@ -125,6 +130,7 @@ class Trainer:
                     "scaler": self._scaler.state_dict(),
                     "log": self._log.open_window,
                     "off_clock_s": self._off_clock_s,
+                    "continues": self._continues,
                 },
             ),
         )
@@ -173,8 +179,10 @@ class Trainer:
         bar.update(0)
 
     def _resume(self) -> None:
-        """Go on from the run's checkpoint, which rank 0 reads; nothing if there is none."""
-        found = self.ranks.first_does(self._checked)
+        """Go on from the run's checkpoint or a shorter run's, which rank 0 reads; nothing if there is none."""
+        found = self.ranks.first_does(
+            lambda: resumable(self._store, self.run, self._hardware, self._data.identity, self._log)
+        )
         saved = None if found is None else found[0]
         values = None if saved is None else (saved.step, saved.status, saved.elapsed_s, saved.extra)
         if (values := self.ranks.tell(values)) is None:
@@ -193,29 +201,9 @@ class Trainer:
         if extra["scaler"]:  # empty where a run was trained without one
             self._scaler.load_state_dict(extra["scaler"])
         self.clock = TrainingClock(self.device, self.elapsed_s)
-        if self.ranks.first:
-            self._log.resume(self.step, extra["log"])
-        self._off_clock_s = dict(extra["off_clock_s"])
+        self._off_clock_s, self._continues = dict(extra["off_clock_s"]), extra.get("continues")
         if self.finished and found is not None:
             self._summarize(found[1])
-
-    def _checked(self) -> tuple[checkpoints.Checkpoint, str] | None:
-        """The run's checkpoint and its EMA's digest. BadInputError if it is of other hardware or data."""
-        if (found := checkpoints.load(self._store.checkpoint_folder(self.run), self.run)) is None:
-            return None
-        saved = found[0]
-        if saved.hardware != self._hardware and saved.status == "training":
-            raise BadInputError(
-                f"{self.run.name} was trained for {saved.elapsed_s:.0f} s on {saved.hardware}, not {self._hardware}: "
-                "their seconds do not add up; go on there, or choose another --results"
-            )
-        for name, digest in self._data.identity.items():
-            if (known := saved.extra.get(name, digest)) != digest:
-                raise BadInputError(
-                    f"{self.run.name} was trained on other data: {name} {known[:12]}, now {digest[:12]}; go on with "
-                    "those, or choose another --results"
-                )
-        return found
 
     def _fill(self, saved: checkpoints.Checkpoint) -> None:
         with torch.no_grad():
@@ -245,5 +233,6 @@ class Trainer:
             "ranks": self.ranks.world,
             "micro_batch": self._training_step.micro_batch,
             **self._data.identity,
+            **({} if self._continues is None else {"continues": self._continues}),
         }
         write_json(self._store.training_path(self.run), summary)

@@ -14,6 +14,7 @@ from bench.system.execution import EAGER, Execution
 from bench.system.progress import interval_s
 from bench.system.signals import NONE, OUT_OF_TIME, Interrupts, OutOfTimeError
 from bench.training import checkpoints
+from bench.training.chains import waves
 from bench.training.ranks import ALONE, Ranks
 from bench.training.trainer import Trainer
 
@@ -30,7 +31,8 @@ def train_together(
 ) -> None:
     """Train runs of one suite, each for its own budget, in alternating slices: fair where a machine's speed drifts.
 
-    Goes on from checkpoints; writes one after every slice, and when interrupted, after the step under way.
+    Goes on from checkpoints; writes one after every slice, and when interrupted, after the step under way. Runs that
+    differ only in length train one after the other, the shortest first, each from the end of the one before.
 
     Args:
         runs: the runs to train.
@@ -54,13 +56,12 @@ def train_together(
     with ExitStack() as stack:
         ranks.first_does(lambda: [stack.enter_context(checkpoints.exclusive(folder)) for folder in folders])
         source = stack.enter_context(training_source(runs[0], places, ranks.first_does))
-        for group in [runs] if alternate else [[run] for run in runs]:
-            trainers = [Trainer(run, store, device, source, execution, ranks) for run in group]
-            _take_turns([trainer for trainer in trainers if not trainer.finished], interrupts)
+        for group in waves(runs) if alternate else [[run] for wave in waves(runs) for run in wave]:
+            _take_turns([Trainer(run, store, device, source, execution, ranks) for run in group], interrupts)
 
 
-def _take_turns(unfinished: Sequence[Trainer], interrupts: Interrupts) -> None:
-    if not unfinished:
+def _take_turns(trainers: Sequence[Trainer], interrupts: Interrupts) -> None:
+    if not (unfinished := [trainer for trainer in trainers if not trainer.finished]):
         return
     unit = "s" if unfinished[0].run.steps is None else "step"
     form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"

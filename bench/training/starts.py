@@ -1,0 +1,78 @@
+"""Where a training goes on: at its own checkpoint, or at the end of a shorter run of the same chain."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from bench.spec.cells import TrainingRun
+from bench.store.records import Store
+from bench.system.errors import BadInputError
+from bench.training import checkpoints
+from bench.training.log import MetricsLog
+
+Found = tuple[checkpoints.Checkpoint, str]  # with the digest of its EMA weights
+
+
+def resumable(store: Store, run: TrainingRun, hardware: str, data: Mapping[str, str], log: MetricsLog) -> Found | None:
+    """The checkpoint from which a run goes on, as one of this run; its log's lines are put into `log`.
+
+    It is the run's own. If there is none, it is the last one of the longest shorter run of the same chain that ended
+    without diverging and is of the same hardware and data. A shorter run that cannot be used is named on stderr.
+
+    Raises:
+        BadInputError: the run's own checkpoint or log is damaged, or of other hardware or data.
+    """
+
+    def usable(found: Found, source: TrainingRun) -> Found:
+        _check(source, found[0], hardware, data)
+        log.resume(store.metrics_log_path(source), found[0].step, found[0].extra["log"])
+        return found
+
+    if (found := checkpoints.load(store.checkpoint_folder(run), run)) is not None:
+        return usable(found, run)
+    for start in _ended_starts(store, run):
+        try:
+            found = checkpoints.load(store.checkpoint_folder(start), start)
+            if found is not None and found[0].status == "done":
+                saved = replace(found[0], status="training", extra=found[0].extra | {"continues": start.name})
+                return usable((saved, found[1]), start)
+        except BadInputError as error:
+            print(f"{run.name} does not go on from {start.name}: {error}", file=sys.stderr)
+    return None
+
+
+def _check(run: TrainingRun, saved: checkpoints.Checkpoint, hardware: str, data: Mapping[str, str]) -> None:
+    if saved.hardware != hardware and saved.status == "training":
+        raise BadInputError(
+            f"{run.name} was trained for {saved.elapsed_s:.0f} s on {saved.hardware}, not {hardware}: "
+            "their seconds do not add up; go on there, or choose another --results"
+        )
+    for name, digest in data.items():
+        if (known := saved.extra.get(name, digest)) != digest:
+            raise BadInputError(
+                f"{run.name} was trained on other data: {name} {known[:12]}, now {digest[:12]}; go on with "
+                "those, or choose another --results"
+            )
+
+
+def _ended_starts(store: Store, run: TrainingRun) -> list[TrainingRun]:
+    """The runs of the same chain that ended before this run's budget without diverging, the longest first."""
+    found = []
+    for path in (store.root / "training").glob("*.json"):
+        try:
+            summary = json.loads(path.read_text())
+            start, spent = _as_long_as(run, summary["run"]), summary["elapsed_s" if run.steps is None else "step"]
+            same = start.chain == run.chain and start.identity() == summary["run"]
+            if same and summary["status"] == "done" and spent < run.budget:
+                found.append(start)
+        except (ValueError, KeyError, TypeError):  # damaged, or a budget in the other unit
+            continue
+    return sorted(found, key=lambda start: -start.budget)
+
+
+def _as_long_as(run: TrainingRun, identity: dict[str, Any]) -> TrainingRun:
+    if run.steps is not None:
+        return replace(run, steps=identity["steps"])
+    return replace(run, recipe=replace(run.recipe, seconds=identity["recipe"]["seconds"]))
