@@ -1,7 +1,8 @@
 """Submits a grid's missing work to Slurm: python slurm/submit.py --suite imagenet --grid smoothing --profile v100
 
-This is `bench/run_grid.py --executor slurm`. All trainings are one array. The cells of each training are an array that
-starts after it. Work that another submission has queued is not queued again. Jobs run a copy of the code as it is now.
+This is `bench/run_grid.py --executor slurm`. All trainings are one array; those that differ only in length are one task
+of it. The cells of each training are an array that starts after its task. Work that another submission has queued is
+not queued again. Jobs run a copy of the code as it is now.
 """
 
 import shlex
@@ -24,6 +25,7 @@ from bench.spec.measurements import AnyCell
 from bench.store.records import Store, missing
 from bench.system.command_line import run as run_main
 from bench.system.errors import BadInputError
+from bench.training.chains import chains
 from slurm.jobs import Ledger, NoAnswerError
 from slurm.resources import Profile, Resources, load_profile, submitit_parameters
 from slurm.snapshot import take_snapshot
@@ -142,9 +144,9 @@ class Submission:
             return [ledger.live[job] for job in {job for name, job in ledger.jobs.items() if name in names}]
 
     def _train(self, runs: Sequence[TrainingRun], ledger: Ledger, code: Path) -> None:
-        tasks = [TrainingTask(run, self.store, self.running, self.places) for run in runs]
-        for run, job in zip(runs, self._queue("train", self.profile.training, tasks, code), strict=True):
-            ledger.add([run.name], job)
+        tasks = [TrainingTask(chain, self.store, self.running, self.places) for chain in chains(runs)]
+        for task, job in zip(tasks, self._queue("train", self.profile.training, tasks, code), strict=True):
+            ledger.add([run.name for run in task.runs], job)
 
     def _evaluate(self, run: TrainingRun | None, cells: Sequence[AnyCell], ledger: Ledger, code: Path) -> None:
         resources = self.profile.evaluation

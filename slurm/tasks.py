@@ -35,15 +35,18 @@ def log_cell(key: str, status: str, reason: str) -> None:
 
 @dataclass
 class TrainingTask:
-    """Trains one run on as many ranks as the job has. Requeued before its time limit until the training has ended."""
+    """Trains runs on as many ranks as the job has. Requeued before its time limit until all trainings have ended.
 
-    run: TrainingRun
+    The runs differ only in length, and each goes on from the end of the one before (`bench.training.chains`).
+    """
+
+    runs: list[TrainingRun]
     store: Store
     running: Running
     places: Places
 
-    def __call__(self) -> str:
-        """Train, and return the status of the run."""
+    def __call__(self) -> dict[str, str]:
+        """Train, and return the statuses by name of the run."""
         from bench.training.ranks import joined
         from bench.training.turns import train_together
         from slurm.train import in_job
@@ -52,9 +55,9 @@ class TrainingTask:
         with in_job() as interrupts:  # submitit's own handler would save on one rank only, in the middle of a step
             device, execution = self.running.chosen()
             with joined(device) as (ranks, device):
-                train_together([self.run], self.store, device, execution, self.places, ranks, interrupts)
-        summary = self.store.read_training(self.run)
-        return "requeued" if summary is None else str(summary["status"])
+                train_together(self.runs, self.store, device, execution, self.places, ranks, interrupts)
+        summaries = {run.name: self.store.read_training(run) for run in self.runs}
+        return {name: "requeued" if one is None else str(one["status"]) for name, one in summaries.items()}
 
 
 @dataclass

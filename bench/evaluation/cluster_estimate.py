@@ -8,6 +8,7 @@ from bench.spec.datasets import get_dataset
 from bench.spec.measurements import AnyCell
 from bench.spec.suites import DAY, get_suite
 from bench.store.records import Store
+from bench.training.chains import training_seconds
 from models.families import forward_macs, parameters
 
 GIB, GB = 2**30, 1e9
@@ -52,7 +53,7 @@ def cluster_estimate(
     Raises:
         BadInputError: the GPUs cannot share the training batch equally.
     """
-    training_h = suite.gpus * sum(run.recipe.seconds for run in runs if run.steps is None) / 3600
+    training_h = suite.gpus * training_seconds(runs) / 3600
     sampling_h = sum(cell.work for cell in todo) / rate / 3600
     contenders = [one for one in suite.contenders if one.name in {run.model for run in runs}]
     weights = sum(STATE_BYTES * parameters(run.config) for run in runs)

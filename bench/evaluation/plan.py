@@ -9,6 +9,7 @@ from bench.spec.cells import TrainingRun
 from bench.spec.contenders import Suite
 from bench.spec.measurements import AnyCell
 from bench.store.records import Store
+from bench.training.chains import training_seconds
 
 ASSUMED_MACS_PER_S = 25e9  # one worker at digits size on an AMD EPYC core; used where no record has a rate
 
@@ -65,12 +66,12 @@ def plan(
         todo: the cells without a record.
         capacity: capacity of the executor.
     """
-    lines, training_s, evaluation_s = [], 0.0, 0.0
+    lines, evaluation_s = [], 0.0
     runs = untrained(store, needed_runs(todo))
+    training_s = training_seconds(runs)
     for run in runs:
-        known = run.steps is None
-        training_s += run.recipe.seconds if known else 0
-        lines.append(f"train     {run.description}: {run.budget_text}{'' if known else ', time unknown'}  [{run.name}]")
+        unknown = "" if run.steps is None else ", time unknown"
+        lines.append(f"train     {run.description}: {run.budget_text}{unknown}  [{run.name}]")
     measured = measured_macs_per_s(store, cells)
     rate = measured or (assumed_gpu_macs_per_s() if capacity.gpu else ASSUMED_MACS_PER_S)
     for cell in todo:
