@@ -46,12 +46,13 @@ class Arguments:
 
 def main(argv: list[str] | None = None, interrupts: "Interrupts | None" = None) -> int:
     """The command line; returns the exit status. Several ranks (torchrun, Slurm) train together."""
-    return train(parse(Arguments, argv), interrupts)
+    arguments = parse(Arguments, argv)
+    return train(arguments, arguments.runs(), interrupts)
 
 
-def train(arguments: Arguments, interrupts: "Interrupts | None" = None) -> int:
-    """Train; returns the exit status."""
-    suite, runs = suite_of(arguments.what, arguments.training), arguments.runs()
+def train(arguments: Arguments, runs: Sequence[TrainingRun], interrupts: "Interrupts | None" = None) -> int:
+    """Train these of the runs; returns the exit status."""
+    suite = suite_of(arguments.what, arguments.training)
     store = Store(arguments.places.results, suite.name)
     store.check_writable()
 

@@ -1,8 +1,8 @@
 """Runs bench/train.py as one rank of a Slurm job: srun python slurm/train.py --suite imagenet [--models fpdm].
 
-In an array, task i trains the i-th contender of --models. Ranks find each other through Slurm's environment variables.
-The signal before the time limit (--signal=USR2@300) stops all ranks at the same step; rank 0 writes the checkpoint and
-requeues the job, until the training clock has reached its budget.
+In an array, task i trains the i-th contender of --models (`slurm.array_tasks`). Ranks find each other through Slurm's
+environment variables. The signal before the time limit (--signal=USR2@300) stops all ranks at the same step; rank 0
+writes the checkpoint and requeues the job, until the training clock has reached its budget.
 """
 
 import os
@@ -11,37 +11,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from submitit.helpers import TorchDistributedEnvironment
 
 from bench import train
-from bench.spec.arguments import suite_of
 from bench.store.records import Store
 from bench.system.allocator import restart_with_tuned_malloc
 from bench.system.command_line import parse, run
 from bench.system.errors import BadInputError
 from bench.system.signals import Interrupts, OutOfTimeError
+from slurm.array_tasks import runs_of_task, submit_rest
 from slurm.jobs import Ledger, this_job
 
 ATTEMPTS, PAUSE_S = 6, 10.0  # of requeueing, while the job's time lasts
-
-
-def contenders(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the contenders that this process trains: in an array the one with the task's index, else all.
-
-    Raises:
-        BadInputError: the array has more tasks than there are names.
-    """
-    if "SLURM_ARRAY_TASK_ID" not in os.environ:
-        return names
-    index = int(os.environ["SLURM_ARRAY_TASK_ID"])
-    if index >= len(names):
-        raise BadInputError(
-            f"array task {index} has no contender: there are {len(names)} ({', '.join(names)}); submit it with "
-            f"sbatch --array=0-{len(names) - 1}"
-        )
-    return names[index : index + 1]
 
 
 def set_ranks() -> None:
@@ -95,14 +77,18 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line of bench/train.py; returns the exit status."""
     with in_job() as interrupts:
         arguments = parse(train.Arguments, argv)
-        suite = suite_of(arguments.what, arguments.training)
-        names = contenders(tuple(one.name for one in suite.chosen(arguments.what.models)))
-        arguments = replace(arguments, what=replace(arguments.what, models=names))
+        all_runs = list({run.name: run for run in arguments.runs()}.values())
+        if is_first():
+            submit_rest(len(all_runs), (sys.argv[1:] if argv is None else argv)[2:])  # without --suite NAME
+        if not (runs := runs_of_task(all_runs)):
+            if is_first():
+                print(f"array task {os.environ['SLURM_ARRAY_TASK_ID']} has nothing to do: {len(all_runs)} training(s)")
+            return 0
         if is_first():  # so that grids submitted meanwhile do not queue the same training
-            store = Store(arguments.places.results.resolve(), suite.name)
+            store = Store(arguments.places.results.resolve(), arguments.what.suite)
             with Ledger.opened(store.root) as ledger:
-                ledger.add([run.name for run in arguments.runs()], this_job())
-        return train.train(arguments, interrupts)
+                ledger.add([run.name for run in runs], this_job())
+        return train.train(arguments, runs, interrupts)
     return 0  # requeued
 
 

@@ -1,7 +1,8 @@
-"""sbatch slurm/train_imagenet.sh on a real Slurm: ranks, signals before a time limit, a requeue, the whole budget."""
+"""Scripts train_<suite>.sh on a real Slurm: ranks, signals before a time limit, a requeue, arrays of any size."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -84,3 +85,51 @@ def test_one_contender_with_damaged_latents_ends_with_one_line_wherever_it_is_su
     assert error.startswith(f"error: {broken}/imagenet/latents/moments-00000.npy was changed")
     assert "Traceback" not in text
     assert not list((tmp_path / "results").rglob("*.safetensors"))
+
+
+def train_digits(script, folder, *flags):
+    """Submit a script from the root of the repository and wait for all of its tasks; returns their logs by index."""
+    environment = {**os.environ, "PYTHON": sys.executable}
+    command = ["sbatch", "--wait", "--time=7", script, "--size", "xs/2", "--train-steps", "3", "--results", folder]
+    command += [*flags, "--device", "cpu"]
+    result = subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    wait_until(lambda: not queued(), 240, "the end of all tasks")
+    return {path.stem: path.read_text() for path in folder.parent.glob("*.out")}
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Makes a copy of train_digits.sh with so many tasks and logs in tmp_path."""
+
+    def make(tasks):
+        text = (ROOT / "slurm" / "train_digits.sh").read_text()
+        text = re.sub(r"(#SBATCH --array)=.*", rf"\1=0-{tasks - 1}", text)
+        text = re.sub(r"(#SBATCH --output)=.*", rf"\1={tmp_path}/%a.out", text)
+        path = tmp_path / "train_digits.sh"
+        path.write_text(text)
+        return path
+
+    return make
+
+
+def test_contenders_beyond_the_array_are_submitted_by_its_first_task(cluster, script, tmp_path):
+    results = tmp_path / "with space"
+    logs = train_digits(script(1), results, "--models", "fpdm", "dit")
+    assert logs.keys() == {"0", "1"}
+    job = re.search(r"^2 trainings: tasks 1-1 are submitted as job (\d+)$", logs["0"], re.MULTILINE)[1]
+    shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
+    assert "TimeLimit=00:07:00" in shown  # the command's, not the header's
+    assert "JobState=COMPLETED" in shown
+    assert "submitted as job" not in logs["1"]
+    for task, model in (("0", "fpdm"), ("1", "dit")):
+        assert f"{model}-3steps-seed0-" in logs[task]
+        (path,) = (results / "digits" / "training").glob(f"{model}-*.json")
+        assert json.loads(path.read_text())["status"] == "done"
+
+
+def test_a_task_beyond_the_contenders_ends_at_once(cluster, script, tmp_path):
+    logs = train_digits(script(2), tmp_path / "results", "--models", "fpdm")
+    assert logs["1"] == "array task 1 has nothing to do: 1 training(s)\n"
+    assert "fpdm-3steps-seed0-" in logs["0"]
+    assert len(list((tmp_path / "results" / "digits" / "training").glob("*.json"))) == 1
