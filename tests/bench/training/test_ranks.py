@@ -125,6 +125,22 @@ def test_two_ranks_stop_together_on_one_rank_s_signal_and_go_on(by_two_ranks, tm
 
 
 @pytest.mark.slow
+def test_two_ranks_go_on_from_a_shorter_run_of_two_ranks(by_two_ranks, tmp_path):
+    """And not from a longer one of one rank. The end is that of an uninterrupted run, bit for bit."""
+    outputs = []
+    for world, steps in ((2, 7), (1, 9), (2, 20)):
+        arguments = [*flags("fpdm")[:-1], str(steps), "--results", str(tmp_path)]
+        codes, outputs = finish(start_ranks(world, arguments))
+        assert set(codes) == {0}, outputs
+    (summary,) = (tmp_path / "digits" / "training").glob("fpdm-20steps-*.json")
+    assert json.loads(summary.read_text())["continues"].startswith("fpdm-7steps-seed0-")
+    assert "does not go on from fpdm-9steps-seed0-" in outputs[0][1]
+    (path,) = (tmp_path / "digits" / "checkpoints").glob("fpdm-20steps-*/step-*/ema.safetensors")
+    whole, continued = weights_of(by_two_ranks("fpdm")), load_file(path)
+    assert all(torch.equal(whole[name], continued[name]) for name in whole)
+
+
+@pytest.mark.slow
 def test_an_interrupted_rank_lets_go_of_its_network_before_the_group_ends(tmp_path):
     """Else the network may be the last to hold the group, and wait for gloo's threads, which wait for it."""
     script = (
