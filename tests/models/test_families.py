@@ -1,5 +1,6 @@
 """What families say of their networks equals what the networks do."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -12,41 +13,73 @@ from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
 from models.config import ModelConfig
 from models.cost import block_macs, injection_macs, step_injection_macs
-from models.families import build, forward_macs, forward_passes, parameters
+from models.families import FAMILIES, build, family_of, forward_macs, forward_passes, parameters
+from models.networks.blocks import DiTBlock
 from models.zoo import model_config
 
 
 @cache
-def counted_macs(config, iterations):
-    """What torch counts for one image. Attention runs as plain products, whose count torch knows on every device."""
+def counted(config, numbers):
+    """MACs as torch counts them, and block passes, of a sampling run with these numbers of a schedule, for one image.
+
+    Attention runs as plain products, whose count torch knows on every device.
+    """
+    passes, state, family = [], None, family_of(config)
     with torch.device("meta"):
         model = build(config)
+        for module in model.modules():
+            if isinstance(module, DiTBlock):
+                module.register_forward_hook(lambda *_: passes.append(1))
         x = torch.empty(1, config.in_channels, config.input_size, config.input_size)
         t = y = torch.empty(1, dtype=torch.long)
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-            model.predict(x, t, y, iterations)
+            for number in family.counts(config, numbers):
+                state = model.predict(x, t, y, number, state if family.carries_state else None).state
     assert counter.get_total_flops() % 2 == 0
-    return counter.get_total_flops() // 2
+    return counter.get_total_flops() // 2, len(passes)
+
+
+def variants(family, size):
+    """Configurations of a family: its options one after the other."""
+    name, layers = f"{family.name}_{size}", {"n_pre", "n_post"} <= family.options.keys()
+    for n in (0, 1, 2, 4) if layers else (None,):
+        config = model_config(name) if n is None else model_config(name, n_pre=n, n_post=n)
+        yield config
+        if "loop_blocks" in family.options:
+            yield replace(config, loop_blocks=2)
+
+
+def schedules(family):
+    """Numbers of the steps of short sampling runs."""
+    return ((3,) * 4,) if family.settings else ((1,), (7,)) if family.iterates else ((0,),)
 
 
 @pytest.mark.parametrize("size", ["s_2", "b_2", "xl_2"])
-def test_dit_formula_equals_the_flop_counter(size):
-    config = model_config(f"dit_{size}")
-    assert forward_macs(config) == counted_macs(config, 0)
-
-
-@pytest.mark.parametrize("layers", [0, 1, 2, 4])
-@pytest.mark.parametrize("size", ["s_2", "b_2", "xl_2"])
-def test_fpdm_formula_equals_the_flop_counter(size, layers):
-    config = model_config(f"fpdm_{size}", n_pre=layers, n_post=layers)
-    for iterations in (1, 7):
-        assert forward_macs(config, iterations) == counted_macs(config, iterations)
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_formulas_equal_the_flop_counter_and_the_counted_passes(family, size):
+    for config in variants(family, size):
+        for numbers in schedules(family):
+            each = family.counts(config, numbers)
+            macs, passes = counted(config, numbers)
+            assert sum(forward_macs(config, number) for number in each) == macs
+            assert sum(forward_passes(config, number) for number in each) == passes
 
 
 def test_digits_cells_cost_what_their_networks_do():
     for cell in get_cells("smoothing", get_suite("digits"), Selection(budgets=(280,))):
-        assert cell.block_passes == cell.steps * forward_passes(cell.run.config, cell.iterations)
-        assert cell.macs == cell.steps * counted_macs(cell.run.config, cell.iterations)
+        macs, passes = counted(cell.config, (cell.iterations,))
+        assert cell.block_passes == cell.steps * passes
+        assert cell.macs == cell.steps * macs
+
+
+@pytest.mark.parametrize("cached", get_suite("digits").contender("dit-cached").configs, ids=lambda c: f"j={c.n_pre}")
+def test_cached_cells_cost_what_their_networks_do(cached):
+    found = get_cells("controls", get_suite("digits"), Selection(budgets=(280,), models=("dit-cached",), seeds=(0,)))
+    cells = [cell for cell in found if cell.measure == "quality" and cell.config == cached]
+    assert {cell.iterations for cell in cells} == {2, 3, 5}
+    for cell in cells:
+        assert (cell.macs, cell.block_passes) == counted(cell.config, (cell.iterations,) * cell.steps)
+        assert cell.injections == 0
 
 
 def test_the_injection_is_counted_and_what_is_saved_is_not():
@@ -65,8 +98,7 @@ DIGITS = {"input_size": 8, "patch_size": 2, "in_channels": 1, "hidden_size": 128
 @pytest.mark.parametrize(
     "config",
     [
-        *(model_config(f"dit_{size}_2") for size in ("s", "b", "xl")),
-        *(model_config(f"fpdm_{size}_2", n_pre=k, n_post=k) for size in ("s", "b", "xl") for k in (0, 1, 2, 4)),
+        *(one for family in FAMILIES.values() for size in ("s_2", "b_2", "xl_2") for one in variants(family, size)),
         model_config("fpdm_s_4", n_pre=0, n_post=3, learn_sigma=False),
         ModelConfig("dit", depth=6, learn_sigma=False, **DIGITS),
         ModelConfig("fpdm", depth=6, n_pre=1, n_post=1, **DIGITS),

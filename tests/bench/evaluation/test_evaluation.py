@@ -19,7 +19,16 @@ from bench.spec.selection import Selection
 from bench.store.records import missing
 from bench.system.devices import usable_cores
 from bench.training.turns import train_together
+from models.families import FAMILIES
 from models.networks.blocks import DiTBlock
+
+CONTENDERS = {  # name -> the numbers of the schedules that are evaluated
+    "dit": (2,),
+    "fpdm": (1, 5),
+    "looped": (3,),
+    "dit-cached": (3,),
+    "fpdm-tied": (1,),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +40,14 @@ def evaluated_store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cells(tiny_suite, evaluated_store):
-    grid = get_cells("smoothing", tiny_suite, Selection(budgets=(28,), train_steps=30, samples=66, seeds=(0,)))
-    train_together(list(dict.fromkeys(c.run for c in grid)), evaluated_store, torch.device("cpu"))
-    chosen = {("dit", 2): 0, ("fpdm", 1): 0, ("fpdm", 5): 0}
-    return [c for c in grid if (c.run.model, c.iterations) in chosen and c.measure == "quality"]
+    """A cell of every family, and one that mixes reused solutions; two of FPDM."""
+    wanted = Selection(budgets=(28,), train_steps=30, samples=66, seeds=(0,), models=(*CONTENDERS,))
+    grid = get_cells("controls", tiny_suite, wanted)
+    found = {(c.model, c.iterations): c for c in reversed(grid) if c.measure == "quality" and c.sampler == "ddpm"}
+    cells = [found[name, number] for name, numbers in CONTENDERS.items() for number in numbers]
+    train_together(list(dict.fromkeys(c.run for c in cells)), evaluated_store, torch.device("cpu"))
+    assert {c.config.family for c in cells} == set(FAMILIES)
+    return cells
 
 
 def images(sampler, cell):
@@ -102,7 +115,7 @@ def test_one_cell_made_again_is_timed_like_the_others(cells, evaluated_store, cp
 
 
 def test_a_record_tells_what_it_is_made_from(cells, evaluated_store, cpu):
-    cell = next(c for c in cells if c.run.model == "fpdm" and c.iterations == 5)
+    cell = next(c for c in cells if c.model == "fpdm" and c.iterations == 5)
     record = Evaluator(Setting(evaluated_store, cpu)).evaluate(cell)
     assert record == evaluated_store.read(cell)
     assert record.inputs["checkpoint"] == evaluated_store.read_training(cell.run)["digest"]

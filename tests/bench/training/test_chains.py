@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from each_family import TRAINED
 from safetensors.torch import load_file
 
 from bench.store.records import Store
@@ -48,7 +49,7 @@ def assert_same_bits(store, other, run):
     assert rest == others
 
 
-@pytest.mark.parametrize("model", ["dit", "fpdm"])
+@pytest.mark.parametrize("model", TRAINED)
 def test_a_run_that_continues_a_shorter_one_equals_an_uninterrupted_one(model, tiny_run, tmp_path, cpu, taken):
     short, long = tiny_run(model, steps=13), tiny_run(model, steps=25)
     whole, continued = Store(tmp_path / "whole", "digits"), Store(tmp_path / "continued", "digits")

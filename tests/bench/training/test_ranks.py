@@ -12,6 +12,7 @@ from functools import cache
 
 import pytest
 import torch
+from each_family import TRAINED
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -298,7 +299,7 @@ class Dtypes(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("model", ["dit", "fpdm"])
+@pytest.mark.parametrize("model", TRAINED)
 def test_a_v100_s_path_trains_in_fp16_with_a_scaler_and_without_bf16(model, tiny_run, store, cpu, monkeypatch):
     """As on a V100 but for the device: autocast to fp16, gradients scaled."""
     monkeypatch.setattr(training_step, "amp_dtype", lambda device: "fp16")

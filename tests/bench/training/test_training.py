@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from each_family import TRAINED
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -53,7 +54,7 @@ def test_batches_depend_on_seed_and_step_alone(source):
     assert 0.07 < dropped < 0.13
 
 
-@pytest.mark.parametrize("model", ["dit", "fpdm"])
+@pytest.mark.parametrize("model", TRAINED)
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(model, tiny_run, store, tmp_path, cpu, monkeypatch):
     run = tiny_run(model, steps=23)
     train_together([run], store, cpu)

@@ -15,7 +15,7 @@ UNROLLS = [
     ("fpdm", JFB(3).draw(0, 0)),
     ("fpdm", MultiStepJFB(0, 4).draw(0, 0)),
     ("fpdm", MultiStepJFB(2, 3).draw(0, 0)),
-    *(("fpdm", unroll) for unroll in DRAWN),
+    *((kind, unroll) for unroll in DRAWN for kind in ("fpdm", "looped")),
 ]
 
 
@@ -60,7 +60,7 @@ def test_identical_gradients(kind, unroll, dtype, batch):
 @pytest.mark.parametrize(
     ("kind", "once", "twice"),
     # DiT: 4 blocks. FPDM: pre, post and 3 iterations with gradient are run again, 2 without are not
-    [("dit", 4, 8), ("fpdm", 2 + 2 + 3, 2 + 2 * 5)],
+    [("dit", 4, 8), ("fpdm", 2 + 2 + 3, 2 + 2 * 5), ("looped", 2 + 2 + 3, 2 + 2 * 5)],
 )
 def test_every_block_and_iteration_runs_twice(kind, once, twice, monkeypatch):
     calls = 0
@@ -87,7 +87,7 @@ def test_sampling_and_training_off_pay_nothing(monkeypatch):
         raise AssertionError("called")
 
     monkeypatch.setattr("models.networks.checkpointing.checkpoint", forbidden)
-    for kind in ("dit", "fpdm"):
+    for kind in ("dit", "fpdm", "looped"):
         model = random_network(kind)
         gradients(model, Unroll(1, 2), None, 3)
         model.set_grad_checkpointing()

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from models.families import FAMILIES
 from models.fixed_point.unroll import Unroll
-from models.zoo import create_model
+from models.zoo import create_model, model_config
 
 SMALL = {"input_size": 8, "in_channels": 1, "hidden_size": 32, "depth": 4, "num_heads": 2, "num_classes": 10}
 
@@ -32,9 +33,10 @@ def test_blocks_are_the_identity_at_initialisation():
 
 
 @pytest.mark.parametrize("learn_sigma", [True, False])
-@pytest.mark.parametrize("kind", ["dit", "fpdm"])
-def test_output_channels(kind, learn_sigma):
-    prediction = small(kind, learn_sigma=learn_sigma).predict(*inputs(), 2)
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_output_channels(family, learn_sigma):
+    model = small(family.name, learn_sigma=learn_sigma)
+    prediction = model.predict(*inputs(), family.counts(model_config(f"{family.name}_s_2", **SMALL), (2,))[0])
     assert prediction.value.shape == (3, 2 if learn_sigma else 1, 8, 8)
 
 
