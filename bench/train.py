@@ -38,10 +38,10 @@ class Arguments:
     """Folders and files."""
 
     def runs(self) -> list[TrainingRun]:
-        """The trainings. BadInputError for invalid values."""
+        """The trainings, each once: a contender may borrow another's weights. BadInputError for invalid values."""
         suite, selection = suite_of(self.what, self.training), selection_of(self.what, self.training)
         chosen = suite.chosen(selection.models)
-        return [training_run(suite, contender, selection, self.training.seed) for contender in chosen]
+        return list(dict.fromkeys(training_run(suite, one, selection, self.training.seed) for one in chosen))
 
 
 def main(argv: list[str] | None = None, interrupts: "Interrupts | None" = None) -> int:

@@ -57,7 +57,8 @@ class PlainImplicitLayer(nn.Module):
     def __init__(self, layer: ImplicitLayer) -> None:
         super().__init__()
         self.injection, self.proj_fc1 = plain_linear(layer.injection), plain_linear(layer.proj_fc1)
-        self.proj_fc2, self.block = plain_linear(layer.proj_fc2), PlainBlock(cast(DiTBlock, layer.blocks[0]))
+        self.proj_fc2 = plain_linear(layer.proj_fc2)
+        self.blocks = nn.ModuleList(PlainBlock(cast(DiTBlock, block)) for block in layer.blocks)
 
     def bind(self, x_pre: Tensor, condition: Tensor) -> Function:
         """As `ImplicitLayer.bind`: (batch, tokens, hidden), (batch, hidden) -> the f of this step."""
@@ -65,7 +66,10 @@ class PlainImplicitLayer(nn.Module):
         def f(z: Tensor) -> Tensor:
             joined = torch.cat([z, self.injection(x_pre)], dim=-1)
             hidden = F.gelu(self.proj_fc1(joined), approximate="tanh")
-            return self.block(self.proj_fc2(hidden), condition)
+            z = self.proj_fc2(hidden)
+            for block in self.blocks:
+                z = block(z, condition)
+            return z
 
         return f
 

@@ -44,6 +44,8 @@ def compute(suite: Suite, selection: Selection) -> list[AnyCell]:
     """Quality at equal compute; parameters and memory of the networks."""
     cells: list[AnyCell] = [*table1(suite, selection)]
     for contender in suite.chosen(selection.models):
+        if contender.weights_of:
+            continue
         cells.append(own_step(suite, contender))
         cells += [published_step(suite, contender)] if in_paper(suite, contender) else []
     return cells

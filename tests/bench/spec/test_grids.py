@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ import pytest
 from bench.spec.cells import CELL_COLUMNS
 from bench.spec.datasets import DATASETS
 from bench.spec.extractors import EXTRACTORS
+from bench.spec.grids import controls
 from bench.spec.grids.catalogue import NoCellsError, get_cells
+from bench.spec.grids.enumeration import cell_of
 from bench.spec.grids.registry import GRIDS
+from bench.spec.measurements import BUDGETS
 from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
 from bench.system.errors import BadInputError
+from models.families import forward_macs
 
 DIGITS = get_suite("digits")
 
@@ -23,6 +28,12 @@ DIGITS = get_suite("digits")
 def cells(grid="smoothing", measure="quality", **selection):
     found = get_cells(grid, DIGITS, Selection(**{"seeds": (0,)} | selection))
     return [cell for cell in found if cell.measure == measure]
+
+
+def of_the_paper():
+    """The cells of all grids but those on controls and training time."""
+    names = [name for name, one in GRIDS.items() if one.cells.__module__ != controls.__name__ and not one.gpu]
+    return list({c.key: c for name in names for c in get_cells(name, DIGITS, Selection())}.values())
 
 
 def own(run):
@@ -60,7 +71,7 @@ def test_every_grid_lists_each_cell_once_with_the_same_columns(grid):
 
 def test_the_training_runs_of_the_whole_paper():
     """Twins with three seeds, ten ablations with one: Tables 3 and 4 share M = N = 12; the twin itself is M = N = 6."""
-    runs = {c.run for c in get_cells("all", DIGITS, Selection()) if c.run is not None}
+    runs = {c.run for c in of_the_paper() if c.run is not None}
     twins = {r for r in runs if own(r)}
     assert sorted((r.model, r.seed) for r in twins) == [(m, s) for m in ("dit", "fpdm") for s in (0, 1, 2)]
     others = runs - twins
@@ -76,11 +87,60 @@ def test_the_training_runs_of_the_whole_paper():
 
 
 def test_a_replicate_is_a_sampling_seed_and_of_the_twins_a_training_seed():
-    for cell in (c for c in get_cells("all", DIGITS, Selection()) if c.measure == "quality"):
+    for cell in (c for c in of_the_paper() if c.measure == "quality"):
         assert cell.run.seed == (cell.seed if own(cell.run) else 0)
     seeds = Counter((c.row() | dict.fromkeys(("seed", "train_seed", "train_run", "key"), "")).__repr__()
-                    for c in get_cells("all", DIGITS, Selection()) if c.measure == "quality")  # fmt: skip
+                    for c in of_the_paper() if c.measure == "quality")  # fmt: skip
     assert set(seeds.values()) == {3}  # three sampling seeds for every quality cell
+
+
+def test_controls_train_once_a_replicate_and_borrowers_not_at_all():
+    found = cells("controls", seeds=(0, 1, 2))
+    runs = {c.run for c in found}
+    trained = ("dit", "fpdm", "dit-3", "dit-7", "dit-14", "looped")
+    assert sorted((r.model, r.seed) for r in runs) == sorted((m, s) for m in trained for s in (0, 1, 2))
+    assert all(own(run) for run in runs)
+    lenders = {(c.model, c.run.model) for c in found if c.model != c.run.model}
+    assert lenders == {("dit-cached", "dit"), ("fpdm-tied", "fpdm")}
+    optional = cells("controls", models=("dit-5", "looped-2", "fpdm-2"))
+    assert {c.run.config.depth for c in optional if c.model == "dit-5"} == {5}
+    assert {c.config.loop_blocks for c in optional if c.model != "dit-5"} == {2}
+
+
+def test_what_each_contender_has_to_choose_among():
+    """Schedules of each at a budget and sampler: equal numbers, or nearly so."""
+    found = Counter((c.model, c.budget, c.sampler) for c in cells("controls") if c.budget in BUDGETS)
+    counts = {model: {n for (name, _, _), n in found.items() if name == model} for model in {m for m, _, _ in found}}
+    assert counts == {
+        "dit": {1}, "dit-3": {1}, "dit-7": {1}, "dit-14": {1}, "fpdm": {7}, "looped": {7}, "dit-cached": {6},
+        "fpdm-tied": {6},
+    }  # fmt: skip
+
+
+def test_learning_rates_are_tried_on_a_seed_that_no_replicate_has():
+    found = cells("learning-rates")
+    assert {(c.seed, c.run.seed) for c in found} == {(1000, 1000)}
+    rates = {(c.model, c.run.recipe.learning_rate) for c in found}
+    assert rates == {(model, rate) for model in ("dit", "fpdm", "looped") for rate in (5e-4, 1e-3, 2e-3)}
+
+
+def test_training_time_runs_from_a_quarter_to_four_times_the_budget():
+    found = cells("training-time")
+    lengths = {(c.model, c.run.recipe.seconds) for c in found}
+    assert lengths == {(m, s) for m in ("dit", "fpdm", "dit-3", "dit-7") for s in (25, 50, 100, 200, 400)}
+    assert len({c.run.chain for c in found}) == 4
+    usual = {c.key for c in cells("controls")}  # the cells at the suite's own budget are shared
+    assert {c.key for c in found if c.run.recipe.seconds == 100} <= usual
+    steps = cells("training-time", train_steps=10)
+    assert {c.run.steps for c in steps} == {2, 5, 10, 20, 40}
+
+
+def test_a_loop_cannot_reuse_solutions():
+    run = cells("controls", models=("looped",))[0].run
+    with pytest.raises(BadInputError, match="looped cannot reuse solutions: .* no state to carry"):
+        cell_of(DIGITS, Selection(), run, 280, 5, 0, reuse=True)
+    with pytest.raises(BadInputError, match="--models looped: grid reuse has no cells"):
+        cells("reuse", models=("looped",))
 
 
 def test_only_figure_1_has_guidance():
@@ -94,8 +154,23 @@ def test_only_figure_1_has_guidance():
 def test_no_cell_exceeds_its_budget_nor_could_afford_another_step():
     asked = (get_cells(name, DIGITS, Selection()) for name in GRIDS if name != "accounts")  # those of test_accounts
     for cell in (c for found in asked for c in found if c.run is not None):
-        per_step = cell.n_pre + cell.iterations + cell.n_post
-        assert cell.block_passes <= cell.budget < cell.block_passes + per_step
+        assert cell.block_passes <= cell.budget < replace(cell, steps=cell.steps + 1).block_passes
+
+
+@pytest.mark.parametrize("suite", ["digits", "imagenet"])
+def test_no_contender_exceeds_any_budget(suite):
+    """Every contender and schedule at every budget from one DiT step to 40 of them, in block passes and in MACs."""
+    suite = get_suite(suite)
+    depth = suite.baseline.config.depth
+    for account, budget in product(("blocks", "macs"), range(depth, 40 * depth, 37)):
+        chosen = Selection(budgets=(budget,), models=suite.names, seeds=(0,), account=account)
+        for cell in get_cells("controls", suite, chosen):
+            if cell.measure == "quality" and cell.budget == budget:
+                whole = forward_macs(suite.baseline.config) * (budget // depth)
+                spent, allowed = (cell.block_passes, budget) if account == "blocks" else (cell.macs, whole)
+                assert spent <= allowed
+                more = replace(cell, steps=cell.steps + 1)
+                assert cell.steps == 1000 or (more.block_passes if account == "blocks" else more.macs) > allowed
 
 
 def test_keys_are_unique_stable_and_depend_on_everything():
@@ -170,7 +245,8 @@ def test_list_prints_csv_without_torch_datasets_or_weights():
     assert tuple(rows[0]) == ("grid", *CELL_COLUMNS)
     for row in (r for r in rows if r["steps"]):  # but for those that sample nothing
         spent = (int(row["n_pre"]) + int(row["iterations"]) + int(row["n_post"])) * int(row["steps"])
-        assert spent == int(row["block_passes"]) <= int(row["budget"])
+        assert int(row["block_passes"]) <= int(row["budget"])
+        assert spent == int(row["block_passes"]) or row["model"] == "dit-cached"  # whose steps differ
 
 
 def test_figures_need_no_torch():
