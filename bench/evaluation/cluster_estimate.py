@@ -55,7 +55,8 @@ def cluster_estimate(
     """
     training_h = suite.gpus * training_seconds(runs) / 3600
     sampling_h = sum(cell.work for cell in todo) / rate / 3600
-    contenders = [one for one in suite.contenders if one.name in {run.model for run in runs}]
+    trained = {one.name for one in suite.chosen(None)} | {run.model for run in runs}
+    contenders = [one for one in suite.contenders if one.name in trained]
     weights = sum(STATE_BYTES * parameters(run.config) for run in runs)
     disk = latents_bytes(suite) + weights + REFERENCE_BYTES
     return [

@@ -26,7 +26,7 @@ from bench.store.prices import kept_prices, resolved
 from bench.store.records import Record, Store
 from bench.system.devices import hardware_name
 from bench.system.errors import BadInputError
-from models.families import family_of, forward_macs
+from models.families import forward_macs
 from models.zoo import model_config
 
 DIGITS = get_suite("digits")

@@ -137,7 +137,7 @@ def test_training_time_runs_from_a_quarter_to_four_times_the_budget():
 
 def test_a_loop_cannot_reuse_solutions():
     run = cells("controls", models=("looped",))[0].run
-    with pytest.raises(BadInputError, match="looped cannot reuse solutions: .* no state to carry"):
+    with pytest.raises(BadInputError, match=r"looped cannot reuse solutions: .* no state to carry"):
         cell_of(DIGITS, Selection(), run, 280, 5, 0, reuse=True)
     with pytest.raises(BadInputError, match="--models looped: grid reuse has no cells"):
         cells("reuse", models=("looped",))
