@@ -168,7 +168,8 @@ def flags(*groups: Any) -> list[str]:
 
 def variant_of(which: Which, training: Training) -> str:
     """A folder name for tables and figures of these cells; empty for a suite's default cells."""
-    names = which.models
-    default = names is not None and get_suite(which.suite).chosen(names) == get_suite(which.suite).chosen(None)
-    what, rest = What(models=None if default else names), replace(which, suite="digits", models=None)
+    suite, names, seeds = get_suite(which.suite), which.models, which.seeds
+    default = names is not None and suite.chosen(names) == suite.chosen(None)
+    seeds = None if seeds == suite.evaluation.seeds else seeds
+    what, rest = What(models=None if default else names), replace(which, suite="digits", models=None, seeds=seeds)
     return "-".join(flags(what, training, rest)).replace("--", "").replace("_", "-").replace("/", "-")

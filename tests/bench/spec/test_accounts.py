@@ -253,3 +253,4 @@ def test_the_folder_of_a_variant_names_its_options_in_a_fixed_order():
     name = "models-dit-size-S-2-batch-size-64-train-steps-7-budget-140-280-samples-100-seeds-3"
     assert variant_of(which, training) == name
     assert variant_of(Which(models=("dit", "fpdm")), Training()) == ""
+    assert variant_of(Which(seeds=(0, 1, 2)), Training()) == ""  # those of digits
