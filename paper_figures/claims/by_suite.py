@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from paper_figures.claims import cost_rules
-from paper_figures.claims.ledger import CLAIMS, Claim, judge
+from paper_figures.claims.ledger import CLAIMS, OURS, OWN_CLAIMS, OWN_RULES, Claim, judge
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Verdict
 from paper_figures.evidence.other_suites import with_results
@@ -19,7 +19,8 @@ _NOTE = (
     "Leans to: the verdict that the same rule would give if its estimates were exact; undecided if none. A lean is no "
     "result: noise may turn it. Agree: yes if all verdicts are decided and alike, no if two of them are opposite; else "
     "whether the suites lean alike or apart, a decided verdict counted as a lean. Suites in which a claim is not "
-    "tested are left out of that. What is computed of XL/2 is the same in every suite."
+    "tested are left out of that. What is computed of XL/2 is the same in every suite. "
+    f"Claims marked ({OURS}): {OWN_RULES}."
 )
 
 
@@ -44,7 +45,7 @@ def draw(evidence: Evidence) -> list[Path]:
     found = with_results(evidence, GRID)
     if len(found) < 2:
         return []
-    standings = {claim: {one.suite: standing(claim, one) for one in found} for claim in CLAIMS}
+    standings = {claim: {one.suite: standing(claim, one) for one in found} for claim in (*CLAIMS, *OWN_CLAIMS)}
     sentences = [_NOTE, *(f"{other.caption}. {other.missing}".rstrip() for other in found[1:])]
     if single := [one.suite for one in found if len(one.replicates) == 1]:
         chosen = f"FPDM's schedule is chosen {found[0].flattered}"
@@ -92,9 +93,7 @@ def readable(standings: dict[Claim, dict[str, Standing]]) -> pd.DataFrame:
     """A row a claim, a column a suite, and whether they agree."""
     return pd.DataFrame(
         [
-            {"claim": claim.statement}
-            | {name: str(one) for name, one in found.items()}
-            | {"agree": _agree(claim, found)}
+            {"claim": claim.marked} | {name: str(one) for name, one in found.items()} | {"agree": _agree(claim, found)}
             for claim, found in standings.items()
         ]
     )
@@ -104,7 +103,7 @@ def machine(standings: dict[Claim, dict[str, Standing]]) -> pd.DataFrame:
     """A row a claim and suite: verdict and lean apart, and whether all suites agree."""
     return pd.DataFrame(
         [
-            {"claim": claim.statement, "suite": name, "verdict": str(one.verdict), "lean": str(one.lean)}
+            {"claim": claim.marked, "suite": name, "verdict": str(one.verdict), "lean": str(one.lean)}
             | {"agree": _agree(claim, found)}
             for claim, found in standings.items()
             for name, one in found.items()

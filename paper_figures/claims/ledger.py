@@ -1,7 +1,7 @@
-"""The claims ledger: statements of the paper, the numbers that the records have on them, and verdicts by rule.
+"""The claims ledger: statements of the paper and our own, the numbers that the records have on them, and verdicts.
 
-To add a claim, write its rule in `rules.py` or `cost_rules.py` (a function of the evidence under the decorator `rule`,
-whose text is printed) and one line with it in `CLAIMS`.
+To add a claim, write its rule in `rules.py`, `cost_rules.py` or `control_rules.py` (a function of the evidence under
+the decorator `rule`, whose text is printed) and one line with it in `CLAIMS` or `OWN_CLAIMS`.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from paper_figures.claims import cost_rules, rules
+from paper_figures.claims import control_rules, cost_rules, rules
 from paper_figures.claims.findings import Finding, Rule
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Verdict
@@ -18,13 +18,15 @@ from paper_figures.tables.writing import write_table
 
 GRID = "all"
 TITLE = "Claims"
+OURS = "ours"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the paper, its section, the published numbers, and the rule that tests it.
+    """One statement, its section in the paper, the published numbers, and the rule that tests it.
 
-    `amended` names changes of the rule that were made after the numbers of digits were known.
+    The section of our own claims is `OURS`. `amended` names changes of the rule that were made after the
+    numbers of digits were known.
     """
 
     statement: str
@@ -32,6 +34,15 @@ class Claim:
     published: str
     rule: Rule
     amended: str = ""
+
+    @property
+    def marked(self) -> str:
+        """The statement, marked if it is ours."""
+        return f"{self.statement} ({OURS})" if self.section == OURS else self.statement
+
+
+def _ours(statement: str, rule: Rule) -> Claim:
+    return Claim(statement, OURS, "", rule)
 
 
 EQUAL_COMPUTE = (  # Table 1 on quality
@@ -70,12 +81,28 @@ CLAIMS = (
     Claim("The gain is orthogonal to the sampler", "Sec. 4.3", "DDPM and DDIM", rules.orthogonal),
 )  # fmt: skip
 
+OWN_CLAIMS = (
+    _ours("FPDM's lead over DiT is matched by a DiT as shallow as FPDM", control_rules.matched_by_shallow),
+    _ours("FPDM is better than a DiT of equal parameters", control_rules.better_at_equal_parameters),
+    _ours("The injection is needed", control_rules.injection_needed),
+    _ours(
+        "Iterating is needed: FPDM at its best k is better than at k = 1 with equal timesteps",
+        control_rules.iterating_needed,
+    ),
+    _ours("A trained DiT with cached blocks is better than FPDM at equal passes", control_rules.cached_better),
+)
+
 
 RULES = "The rules are code (`paper_figures/claims/rules.py`), committed before these records were made"
 AMENDMENTS = (
     "that overlapping intervals are inconclusive; the variance lent to a mean of two trainings, a quarter instead of a "
     "half each; that one missing record leaves a rule untested; and what the rules below say of themselves."
 )
+OWN_RULES = (
+    "These claims are not the paper's. Their rules (`paper_figures/claims/control_rules.py`) were committed before the "
+    "records of the controls were made"
+)
+TRIAL = "a trial of two seeds by hand, of a DiT of 3 blocks, was known by then"
 RATIOS = "Ratios are of Fréchet distances (below 1: the first is better)"
 INTERVALS = (
     f"{RATIOS}, with 95% intervals over replicates, paired by seed. An interval that contains its bound is "
@@ -97,7 +124,7 @@ def judge(claim: Claim, evidence: Evidence) -> Finding:
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
-    """A row a claim: statement, section, published, measured, rule, verdict."""
+    """A row a claim, ours last: statement, section, published, measured, rule, verdict."""
     return pd.DataFrame(
         [
             {
@@ -109,29 +136,49 @@ def summary(evidence: Evidence) -> pd.DataFrame:
                 "amended": claim.amended,
                 "verdict": str(finding.verdict),
             }
-            for claim in CLAIMS
+            for claim in (*CLAIMS, *OWN_CLAIMS)
             for finding in [judge(claim, evidence)]
         ]
     )
 
 
 def ledger(evidence: Evidence, findings: pd.DataFrame) -> str:
-    """Every claim of `summary` with its numbers and verdict, as Markdown."""
-    counts = {verdict: (findings.verdict == verdict).sum() for verdict in Verdict}
+    """Every claim of `summary` with its numbers and verdict, as Markdown: the paper's, then ours."""
+    ours = findings["where"] == OURS
     paragraphs = [
         f"# Claims of the paper, tested on `{evidence.suite}`",
-        ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
+        _counts(findings[~ours]),
         evidence.caption + ".",
         evidence.accounted.missing,
         ONE_REPLICATE.format(flattered=evidence.flattered) if len(evidence.replicates) == 1 else INTERVALS,
         _rules(evidence.suite),
+        _lines(findings[~ours]),
+        "## Claims of our own",
+        _counts(findings[ours]),
+        own_rules(evidence.suite),
+        _lines(findings[ours]),
     ]
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
+
+
+def _counts(findings: pd.DataFrame) -> str:
+    """How many claims have each verdict."""
+    return ", ".join(f"{(findings.verdict == verdict).sum()} {verdict}" for verdict in Verdict) + "."
+
+
+def _lines(findings: pd.DataFrame) -> str:
+    """Claims as a table with their numbers and rules."""
     lines = ["| claim | where | published | measured | verdict |", "|---|---|---|---|---|"]
     for row in findings.to_dict("records"):
         rule = f"Rule: {row['rule']}" + (f" (amended: {row['amended']})" if row["amended"] else "")
         measured = f"{row['measured']}. *{rule}.*"
         lines.append(f"| {row['claim']} | {row['where']} | {row['published']} | {measured} | **{row['verdict']}** |")
-    return "\n\n".join([*filter(None, paragraphs), "\n".join(lines)]) + "\n"
+    return "\n".join(lines)
+
+
+def own_rules(suite: str) -> str:
+    """A sentence on when the rules of our own claims were made."""
+    return f"{OWN_RULES}; {TRIAL}." if suite == "digits" else f"{OWN_RULES}."
 
 
 def _rules(suite: str) -> str:
@@ -147,5 +194,6 @@ def draw(evidence: Evidence) -> list[Path]:
     evidence = evidence.accounted
     path, table = evidence.path("", "claims.md"), summary(evidence)
     path.write_text(ledger(evidence, table))
-    note = "Measured numbers and the rule of each verdict are in claims.md."
+    note = f"Claims marked {OURS}: {own_rules(evidence.suite)} "
+    note += "Measured numbers and the rule of each verdict are in claims.md."
     return [path, *write_table(evidence, "claims", table, table[["claim", "where", "published", "verdict"]], note)]

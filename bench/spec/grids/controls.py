@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+from bench.spec.cells import Cell
 from bench.spec.contenders import Suite
 from bench.spec.grids.enumeration import MIDDLE, contenders
 from bench.spec.grids.paper import TABLE1_ITERATIONS
 from bench.spec.grids.registry import grid
 from bench.spec.measurements import BUDGETS, AnyCell
 from bench.spec.selection import Selection
+from models.families import forward_passes
 
 RATES = (0.5, 1.0, 2.0)  # factors of a recipe's learning rate
 RATE_SEED = 1000  # of these trainings and their samples: no replicate has it
@@ -27,6 +29,25 @@ def controls(suite: Suite, selection: Selection) -> list[AnyCell]:
     for sampler in ("ddpm", "ddim"):
         joined = _joined(suite, selection, "controls")
         cells += contenders(suite, joined, BUDGETS, TABLE1_ITERATIONS, sampler=sampler)
+    return [*cells, *equal_timesteps(suite, joined)]
+
+
+def equal_timesteps(suite: Suite, selection: Selection) -> list[Cell]:
+    """The subject with one iteration and as many timesteps as it takes with each other number at 280 block passes.
+
+    Their budget is what they spend, below 280. There are none in other accounts, where that is no budget.
+    """
+    subject, account = suite.subject, selection.accounting
+    if account.name != "blocks" or subject not in suite.chosen(selection.models):
+        return []
+    cells: list[Cell] = []
+    for budget in (one for one in MIDDLE if one in (selection.budgets or MIDDLE)):
+        several = (k for k in TABLE1_ITERATIONS if k > 1)
+        steps = (account.steps(suite.baseline.config, budget, subject.config, k) for k in several)
+        spent = tuple(count * forward_passes(subject.config, 1) for count in dict.fromkeys(steps) if count)
+        only = replace(selection, models=(subject.name,), budgets=spent)
+        for sampler in ("ddpm", "ddim"):
+            cells += contenders(suite, only, spent, (1,), sampler=sampler)
     return cells
 
 

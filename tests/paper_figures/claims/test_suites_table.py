@@ -10,7 +10,7 @@ from bench.spec.suites import get_suite
 from bench.store.records import Store
 from paper_figures.claims import by_suite as extra_suites
 from paper_figures.claims.by_suite import Standing, agreement
-from paper_figures.claims.ledger import CLAIMS, judge
+from paper_figures.claims.ledger import CLAIMS, OWN_CLAIMS, judge
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Verdict
 
@@ -50,7 +50,9 @@ def test_where_two_suites_agree_and_where_not(folder):
     lines = [line.strip("|").split("|") for line in paths[1].read_text().splitlines() if line.startswith("|")]
     rows = {claim.strip(): [value.strip() for value in values] for claim, *values in lines}
     assert rows["claim"] == ["digits", "fashion-cpu", "agree"]
-    assert list(rows)[2:] == [claim.statement for claim in CLAIMS]
+    ours = [f"{claim.statement} (ours)" for claim in OWN_CLAIMS]
+    assert list(rows)[2:] == [*(claim.statement for claim in CLAIMS), *ours]
+    assert all(rows[claim] == ["not tested"] * 3 for claim in ours)  # no control has a record
     assert rows["FPDM is better at 140 block passes"] == ["confirmed", "inconclusive, leans to confirmed", "lean alike"]
     assert rows["FPDM is better at 280 block passes"] == [
         "confirmed", "inconclusive, leans to contradicted", "lean apart"
