@@ -11,7 +11,7 @@ from itertools import product
 import pandas as pd
 
 from bench.spec.contenders import Contender, Suite
-from bench.spec.grids.paper import TABLE1_ITERATIONS
+from bench.spec.grids.controls import ITERATIONS
 from bench.spec.measurements import BUDGETS
 from models.families import forward_passes, parameters
 from paper_figures.claims.findings import NEGLIGIBLE, Criterion, Finding, judged, rule
@@ -76,7 +76,7 @@ def _first(found: Iterable[Contender], what: str) -> Contender:
 
 def _schedules(frame: pd.DataFrame, one: Contender, budget: int, sampler: str) -> pd.DataFrame:
     """A contender's cells at a budget, one for each schedule that it has in the grid `controls`."""
-    wanted = {"iterations": one.numbers(TABLE1_ITERATIONS)} if one.chooses else {}
+    wanted = {"iterations": one.numbers(ITERATIONS)} if one.chooses else {}
     return some(frame, f"{one.label} at {budget}, {sampler}", model=one.name, budget=budget, sampler=sampler, **wanted)
 
 
@@ -118,7 +118,7 @@ def injection_needed(evidence: Evidence) -> Finding:
       "DDPM and with DDIM")  # fmt: skip
 def iterating_needed(evidence: Evidence) -> Finding:
     subject, frame = evidence.compared.subject, own(evidence)
-    several = [k for k in TABLE1_ITERATIONS if k > 1]
+    several = [k for k in ITERATIONS if k > 1]
     found: dict[str, Ratio] = {}
     for sampler in SAMPLERS:
         cells = where(frame, model=subject.name, sampler=sampler)

@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-from bench.spec.cells import Cell
 from bench.spec.contenders import Suite
 from bench.spec.grids.enumeration import MIDDLE, contenders
-from bench.spec.grids.paper import TABLE1_ITERATIONS
 from bench.spec.grids.registry import grid
 from bench.spec.measurements import BUDGETS, AnyCell
 from bench.spec.selection import Selection
 from models.families import forward_passes
 
+ITERATIONS = (1, 2, 3, 5, 8)  # about as many schedules as a cached DiT has; of Table 1, without the longest
 RATES = (0.5, 1.0, 2.0)  # factors of a recipe's learning rate
 RATE_SEED = 1000  # of these trainings and their samples: no replicate has it
 RATE_ITERATIONS = (2, 5)
@@ -28,21 +27,22 @@ def controls(suite: Suite, selection: Selection) -> list[AnyCell]:
     cells: list[AnyCell] = []
     for sampler in ("ddpm", "ddim"):
         joined = _joined(suite, selection, "controls")
-        cells += contenders(suite, joined, BUDGETS, TABLE1_ITERATIONS, sampler=sampler)
-    return [*cells, *equal_timesteps(suite, joined)]
+        cells += contenders(suite, joined, BUDGETS, ITERATIONS, sampler=sampler)
+    return cells
 
 
-def equal_timesteps(suite: Suite, selection: Selection) -> list[Cell]:
-    """The subject with one iteration and as many timesteps as it takes with each other number at 280 block passes.
+@grid("beyond the paper", "FPDM with one iteration, at as many timesteps as with each other number at 280 block passes")
+def equal_timesteps(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """Whether iterating is needed at equal timesteps. The budget of a cell is what it spends, below 280.
 
-    Their budget is what they spend, below 280. There are none in other accounts, where that is no budget.
+    There are none in other accounts, where that is no budget.
     """
     subject, account = suite.subject, selection.accounting
     if account.name != "blocks" or subject not in suite.chosen(selection.models):
         return []
-    cells: list[Cell] = []
+    cells: list[AnyCell] = []
     for budget in (one for one in MIDDLE if one in (selection.budgets or MIDDLE)):
-        several = (k for k in TABLE1_ITERATIONS if k > 1)
+        several = (k for k in ITERATIONS if k > 1)
         steps = (account.steps(suite.baseline.config, budget, subject.config, k) for k in several)
         spent = tuple(count * forward_passes(subject.config, 1) for count in dict.fromkeys(steps) if count)
         only = replace(selection, models=(subject.name,), budgets=spent)
@@ -68,7 +68,7 @@ def training_time(suite: Suite, selection: Selection) -> list[AnyCell]:
     """Whether the order of contenders changes as training grows."""
     cells: list[AnyCell] = []
     for factor in LENGTHS:
-        cells += contenders(suite, lasting(suite, selection, factor), MIDDLE, TABLE1_ITERATIONS)
+        cells += contenders(suite, lasting(suite, selection, factor), MIDDLE, ITERATIONS)
     return cells
 
 

@@ -202,7 +202,8 @@ def test_one_missing_record_leaves_a_claim_untested(statement, wanted, tmp_path,
     found = finding(statement, holed)
     assert found.verdict is U
     assert "missing record" in found.measured
-    assert f"{len(CONTROLS) + 1} of {len(evidence.accounted.cells)} cells have no result yet." in ledger(holed, summary(holed))
+    missing = f"{len(CONTROLS) + 1} of {len(evidence.accounted.cells)} cells have no result yet."
+    assert missing in ledger(holed, summary(holed))
 
 
 def test_injections_are_not_negligible_by_arithmetic(evidences):
