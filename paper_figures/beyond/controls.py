@@ -155,7 +155,8 @@ def trainings(evidence: Evidence) -> pd.DataFrame:
     for one in (side.members[0] for side in sides(evidence) if len(side.members) == 1):
         runs = [c.run for c in evidence.cells if isinstance(c, Cell) and c.model == one.name and not one.weights_of]
         lender = evidence.compared.trained(one).label if one.weights_of else ""
-        row = {"contender": one.label, "blocks": one.family.shape(one.config), "parameters": parameters(one.config)}
+        blocks = " or ".join(dict.fromkeys(map(one.family.shape, one.configs)))
+        row = {"contender": one.label, "blocks": blocks, "parameters": parameters(one.config)}
         rows.append(row | {"weights_of": lender} | training(evidence, runs))
     return pd.DataFrame(rows).drop_duplicates("contender")
 
@@ -163,8 +164,8 @@ def trainings(evidence: Evidence) -> pd.DataFrame:
 def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     suite = evidence.compared
     readable: dict[str, Any] = {
-        "sampler": table.sampler.map(SAMPLERS),
         "block passes": table.budget,
+        "sampler": table.sampler.map(SAMPLERS),
         "contender": table.contender,
         "schedules": table.schedules,
         "chosen": table.schedule,
@@ -194,7 +195,7 @@ def _readable_trainings(table: pd.DataFrame) -> pd.DataFrame:
             "parameters (M)": number(table.parameters / 1e6, ".4g"),
             "weights of": table.weights_of,
             "training steps": number(table.training_steps, ".0f"),
-            "ms / training step": number(1e3 * table.seconds_a_step, ".3g"),
+            "ms / training step": number(1e3 * table.seconds_a_step, ".4g"),
             "trainings": [count or "" for count in table.trainings],
         }
     )

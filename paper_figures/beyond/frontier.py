@@ -107,7 +107,7 @@ def _panel(evidence: Evidence, axis: Axes, cells: pd.DataFrame, cost: str) -> No
         marked = list(range(len(stairs)))
         axis.plot(x, y, drawstyle="steps-post", linewidth=1.1, markersize=3.5, markevery=marked, **look)
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=style.COARSE))
+    axis.xaxis.set_major_locator(LogLocator(subs=style.FINE))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlim(right=end)
