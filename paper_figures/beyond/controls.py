@@ -224,4 +224,4 @@ def _meaning(evidence: Evidence) -> str:
 def _numbers(table: pd.DataFrame) -> str:
     """How many schedules each side had, at the budget where it had most."""
     most = table.groupby("contender", sort=False).schedules.max()
-    return ", ".join(f"{name} {count}" for name, count in most.items())
+    return "; ".join(f"{name}: {count}" for name, count in most.items())

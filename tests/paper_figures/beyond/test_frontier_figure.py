@@ -5,6 +5,7 @@ import pytest
 from made_up import diverge, noise
 
 from paper_figures.beyond import frontier
+from paper_figures.evidence.pairing import where
 
 LEVELS = {"fpdm": 1.0, "dit-3": 2.0, "dit-cached": 3.0}
 
@@ -40,10 +41,9 @@ def test_the_envelope_is_the_best_of_what_costs_as_much_or_less(evidence):
 
 
 def test_a_point_is_the_mean_over_replicates_at_what_one_image_costs(evidence):
-    cells = frontier.points(evidence).set_index(["sampler", "model", "budget", "iterations", "n_pre"]).sort_index()
-    row = cells.loc[("ddim", "dit-cached", 280, 3, 4)].iloc[0]
-    same = [c for c in evidence.cells if c.budget == 280 and c.model == "dit-cached" and c.sampler == "ddim"]
-    same = [c for c in same if (c.iterations, c.n_pre) == (3, 4)]
+    wanted = {"sampler": "ddim", "model": "dit-cached", "budget": 280, "iterations": 3, "n_pre": 4}
+    ((_, row),) = where(frontier.points(evidence), **wanted).iterrows()
+    same = [cell for cell in evidence.cells if wanted.items() <= cell.row().items()]
     assert len(same) == 2
     assert row.fd == pytest.approx(np.mean([fid(cell) for cell in same]))
     full, cached = -(-same[0].steps // 3), same[0].steps - -(-same[0].steps // 3)
