@@ -164,10 +164,10 @@ def log_y(axis: "Axes", ticks: Sequence[float]) -> None:
     axis.yaxis.set_minor_locator(NullLocator())
 
 
-def log_x(axis: "Axes", ticks: Sequence[int], margin: float = 0.0) -> None:
+def log_x(axis: "Axes", ticks: Sequence[float], margin: float = 0.0) -> None:
     """A logarithmic x axis with these ticks only; a margin is a factor beyond the first and the last."""
     axis.set_xscale("log")
-    axis.set_xticks(list(ticks), [str(tick) for tick in ticks])
+    axis.set_xticks(list(ticks), [f"{tick:.6g}" for tick in ticks])
     axis.xaxis.set_minor_locator(NullLocator())
     if margin:
         axis.set_xlim(min(ticks) / margin, max(ticks) * margin)
@@ -180,7 +180,7 @@ def iteration_axes(axis: "Axes") -> None:
     axis.set_xlabel("fixed-point iterations per timestep")
 
 
-def few_ticks(axis: "Axes", ticks: Sequence[int], values: np.ndarray) -> None:
+def few_ticks(axis: "Axes", ticks: Sequence[float], values: np.ndarray) -> None:
     """A logarithmic x axis with these ticks only; a y axis that is logarithmic if the values are far apart."""
     log_x(axis, ticks, margin=1.25)
     finite = values[np.isfinite(values)]

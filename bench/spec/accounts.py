@@ -119,6 +119,11 @@ class Account:
             return self.prices.step_s(config, iterations)
         return (forward_macs if self.name == "macs" else forward_passes)(config, iterations)
 
+    def run_price(self, config: ModelConfig, iterations: int, steps: int) -> float:
+        """Price of a sampling run; `iterations` as in `steps`. BadInputError as in `step_price`."""
+        numbers = Counter(family_of(config).counts(config, (iterations,) * steps))
+        return sum(some * self.step_price(config, number) for number, some in numbers.items())
+
     def steps(self, yardstick: ModelConfig, budget: int, config: ModelConfig, iterations: int = 0) -> int:
         """Number of a network's steps that a budget buys: at most one for each timestep, 0 if it buys none.
 
@@ -142,13 +147,12 @@ class Account:
                     f"--account {self.name}"
                 )
             allowed = affordable_steps(budget, passes) * self.step_price(yardstick)
-        return bisect_right(range(TIMESTEPS + 1), allowed, key=lambda steps: self._price(config, iterations, steps)) - 1
 
-    def _price(self, config: ModelConfig, iterations: int, steps: int) -> float:
-        """Price of a sampling run, less what float rounding may add to it."""
-        numbers = Counter(family_of(config).counts(config, (iterations,) * steps))
-        price = sum(some * self.step_price(config, number) for number, some in numbers.items())
-        return price if self.name == "blocks" else price * (1 - ROUNDING)
+        def price(steps: int) -> float:  # less what float rounding may add to it
+            whole = self.run_price(config, iterations, steps)
+            return whole if self.name == "blocks" else whole * (1 - ROUNDING)
+
+        return bisect_right(range(TIMESTEPS + 1), allowed, key=price) - 1
 
     def buys(self, yardstick: ModelConfig, cell: Cell) -> bool:
         """Whether a cell takes the steps that its budget buys in this account."""

@@ -102,8 +102,8 @@ def _spent(evidence: Evidence, row: dict[str, Any]) -> dict[str, float]:
     for (one, (steps, iterations)), name in product(chosen.items(), CURRENCIES):
         known = not math.isnan(steps) and (name != "seconds" or prices is not None)
         images = prices.batch_size if name == "seconds" and prices is not None else 1
-        price = Account(name, prices).step_price(one.config, int(iterations)) if known else math.nan
-        spent[f"{one.name}_{name}"] = steps * price / images
+        price = Account(name, prices).run_price(one.config, int(iterations), int(steps)) if known else math.nan
+        spent[f"{one.name}_{name}"] = price / images
     return spent
 
 

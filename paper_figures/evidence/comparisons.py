@@ -4,7 +4,7 @@ Records may be missing, of one replicate, or diverged: the rest is compared all 
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -68,6 +68,20 @@ def scores(contender: Contender, cells: pd.DataFrame) -> pd.Series:
     return best(cells) if contender.chooses else by_seed(cells)
 
 
+def against(suite: Suite, a: pd.DataFrame, b: pd.DataFrame) -> Ratio | None:
+    """FD of a over b, each at the contender and schedule that are best on the other replicates; None if none is common.
+
+    Contenders that sample with the same weights are paired and no more; others are networks trained apart.
+    """
+    sides = [complete(side) for side in (a, b) if len(side)]
+    common = set(a.seed).intersection(*(side.seed for side in sides))
+    if len(sides) < 2 or not common:
+        return None
+    a, b = (side[side.seed.isin(common)] for side in sides)
+    weights = {suite.trained(suite.contender(name)).name for side in (a, b) for name in chosen(side).model}
+    return ratio(best(a), best(b), apart=len(weights) > 1)
+
+
 def twins(evidence: Evidence) -> pd.DataFrame:
     """A row for each budget and sampler: what each contender reaches, the ratio of subject to baseline, Table 1's FID.
 
@@ -124,17 +138,29 @@ def verdict(suite: Suite, found: Ratio, replicates: int) -> str:
 def _schedule(contender: Contender, cells: pd.DataFrame) -> dict[str, Any]:
     """The schedule that is chosen most often, and by how many replicates if not by all."""
     rows = chosen(cells)
-    texts = pd.Series([in_schedule(contender, row) for row in rows.to_dict("records")], index=rows.index)
-    text = min(texts.mode(), key=[*texts].index)
-    count, row = int((texts == text).sum()), rows[texts == text].iloc[0]
-    often = "" if count == len(rows) else f" ({count} of {len(rows)})"
+    texts = [in_schedule(contender, row) for row in rows.to_dict("records")]
+    text, often = most_often(texts)
+    row = rows.iloc[texts.index(text)]
     return {"iterations": int(row.iterations), "steps": int(row.steps), "schedule": f"{text}{often}"}
+
+
+def most_often(texts: Sequence[str]) -> tuple[str, str]:
+    """The most frequent text, of equals the first; how many of them it is, if it is not all: ` (2 of 3)`."""
+    text = max(dict.fromkeys(texts), key=texts.count)
+    count = texts.count(text)
+    return text, "" if count == len(texts) else f" ({count} of {len(texts)})"
 
 
 def in_schedule(contender: Contender, row: Mapping[Hashable, Any]) -> str:
     """The schedule of a cell's row in words (`Family.schedule`)."""
     options = {name: row[name] for name in ("n_pre", "n_post", "reuse_mix") if name in contender.family.options}
     return contender.family.schedule(replace(contender.config, **options), row["iterations"], row["steps"])
+
+
+def in_steps(suite: Suite, row: Mapping[Hashable, Any]) -> str:
+    """The schedule of any contender's row in words: its steps alone, where there is nothing to choose."""
+    contender = suite.contender(str(row["model"]))
+    return in_schedule(contender, row) if contender.chooses else f"{row['steps']} steps"
 
 
 def at_best(contender: Contender) -> str:

@@ -178,8 +178,10 @@ class Evidence:
 
         Empty without quality.
         """
-        if not self._quality:
-            return ""
+        return self.captioned(self._quality[0].run.budget_text) if self._quality else ""
+
+    def captioned(self, training: str) -> str:
+        """The caption with another training budget, for a grid that has several."""
         cell, seeds = self._quality[0], self.replicates
         protocol = cell.protocol
         guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"
@@ -189,7 +191,7 @@ class Evidence:
         real = f"; floor: FD {fd:.3g} of {protocol.samples:,} real images that nothing was trained on" if fd else ""
         return (
             f"{self.suite}: {protocol.samples:,} samples a replicate, {replicates}, {guidance}, "
-            f"EMA weights, {protocol.extractor} features, {cell.run.budget_text} of "
+            f"EMA weights, {protocol.extractor} features, {training} of "
             f"training each{self.account_note}{real}"
         )
 

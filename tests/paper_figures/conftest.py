@@ -84,13 +84,14 @@ def make_records(
     account="blocks",
     calibrated=False,
     suite="digits",
+    budgets=None,
     **inputs,
 ):
     """Write a record for every cell of a suite's grid but those that `skip`; returns the evidence."""
     store = Store(results, suite)
     if calibrated:
         calibrate(store, hardware, suite)
-    selection = resolved(Selection(seeds=seeds, account=account), store, get_suite(suite))
+    selection = resolved(Selection(seeds=seeds, account=account, budgets=budgets), store, get_suite(suite))
     cells = get_cells(grid, get_suite(suite), selection)
     for run in {cell.run for cell in cells if cell.run is not None}:
         write_json(store.training_path(run), {"digest": "d" + run.name, "status": "done", "step": 9, "elapsed_s": 9.0})

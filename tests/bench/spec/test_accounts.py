@@ -51,6 +51,14 @@ def write_calibration(results, hardware="abacus", status="done", **metrics):
     return store
 
 
+def test_the_price_of_a_run_is_that_of_its_steps():
+    """A cached DiT runs all 28 blocks at steps 0, 3 and 6 of 7, and 4 blocks at each end at the others."""
+    cached = next(one for one in DIGITS.contenders if one.family.settings).configs[-1]
+    assert Account().run_price(cached, 3, 7) == 3 * 28 + 4 * 8
+    assert Account("seconds", PRICES).run_price(cached, 3, 7) == pytest.approx(0.028 * 3 + 0.008 * 4)
+    assert Account("macs").run_price(FPDM, 5, 40) == 40 * forward_macs(FPDM, 5)
+
+
 @pytest.mark.parametrize("name", ACCOUNTS)
 @pytest.mark.parametrize("layers", [0, 1, 4])
 def test_fpdm_never_spends_more_than_dit_and_one_more_step_would(name, layers):
