@@ -240,7 +240,7 @@ CACHED_DIT = register(
         carries_state=True,
         counts=_cached_counts,
         schedule=lambda config, period, steps: f"{steps} steps, full every {period}, j = {config.n_pre}",
-        settings=(2, 3, 5),
+        settings=(2, 4),
         options={"n_pre": 1, "n_post": 1},
     )
 )

@@ -26,7 +26,7 @@ CONTENDERS = {  # name -> the numbers of the schedules that are evaluated
     "dit": (2,),
     "fpdm": (1, 5),
     "looped": (3,),
-    "dit-cached": (3,),
+    "dit-cached": (2,),
     "fpdm-tied": (1,),
 }
 

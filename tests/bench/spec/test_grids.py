@@ -112,7 +112,7 @@ def test_what_each_contender_has_to_choose_among():
     found = Counter((c.model, c.budget, c.sampler) for c in cells("controls") if c.budget in BUDGETS)
     counts = {model: {n for (name, _, _), n in found.items() if name == model} for model in {m for m, _, _ in found}}
     assert counts == {
-        "dit": {1}, "dit-3": {1}, "dit-7": {1}, "dit-14": {1}, "fpdm": {7}, "looped": {7}, "dit-cached": {6},
+        "dit": {1}, "dit-3": {1}, "dit-7": {1}, "dit-14": {1}, "fpdm": {4}, "looped": {4}, "dit-cached": {4},
         "fpdm-tied": {6},
     }  # fmt: skip
 
