@@ -51,7 +51,7 @@ class Prices:
 
     def covers(self, config: ModelConfig) -> bool:
         """Whether a step of this network has a price: it differs from a measured one by parts that were measured."""
-        return bool(self._estimates(config, 1))
+        return bool(self._estimates(config, 2))  # at one iteration some parts are not needed
 
     def step_s(self, config: ModelConfig, iterations: int) -> float:
         """Seconds of a step for the batch, by plain iteration.

@@ -71,7 +71,7 @@ def sides(evidence: Evidence) -> list[Side]:
     shallow = [
         one for one in present if one.family == base.family and not one.weights_of and one.config.depth < whole.depth
     ]
-    others = tuple(one for one in present if one not in (base, suite.subject))
+    others = tuple(one for one in present if one != base and one.family != suite.subject.family)
     pools = [Side(f"best shallow {base.label}", tuple(shallow)), Side(STRONGEST, others)]
     return [*(Side(one.label, (one,)) for one in present), *(pool for pool in pools if pool.members)]
 
@@ -216,8 +216,8 @@ def _meaning(evidence: Evidence) -> str:
     suite = evidence.compared
     base, subject = suite.baseline.label, suite.subject.label
     return (
-        f"Strongest control: of all contenders but {base} and {subject}. Ratios pair replicates. Between networks "
-        "that were trained apart, one is better only if their own intervals do not overlap either."
+        f"Strongest control: of all contenders but {base} and those of {subject}'s family. Ratios pair replicates. "
+        "Between networks that were trained apart, one is better only if their own intervals do not overlap either."
     )
 
 
