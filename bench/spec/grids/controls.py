@@ -1,6 +1,7 @@
 """Experiments on what explains a lead of the subject: controls, their learning rates, and training time."""
 
 from dataclasses import replace
+from itertools import product
 
 from bench.spec.contenders import Suite
 from bench.spec.grids.enumeration import MIDDLE, contenders
@@ -31,23 +32,24 @@ def controls(suite: Suite, selection: Selection) -> list[AnyCell]:
     return cells
 
 
-@grid("beyond the paper", "FPDM with one iteration, at as many timesteps as with each other number at 280 block passes")
+@grid("beyond the paper", "FPDM with one iteration at as many timesteps as it has with 2, 3 and 5 at 280 block passes")
 def equal_timesteps(suite: Suite, selection: Selection) -> list[AnyCell]:
-    """Whether iterating is needed at equal timesteps. The budget of a cell is what it spends, below 280.
+    """Whether iterating is needed at equal timesteps: cells of several iterations, and of one.
 
-    There are none in other accounts, where that is no budget.
+    The budget of those with one iteration is what they spend, below 280. There are none in other accounts, where that
+    is no budget.
     """
     subject, account = suite.subject, selection.accounting
     if account.name != "blocks" or subject not in suite.chosen(selection.models):
         return []
     cells: list[AnyCell] = []
-    for budget in (one for one in MIDDLE if one in (selection.budgets or MIDDLE)):
-        several = (k for k in ITERATIONS if k > 1)
+    several = ITERATIONS[1:]
+    alone = replace(selection, models=(subject.name,))
+    for budget, sampler in product((one for one in MIDDLE if one in (selection.budgets or MIDDLE)), ("ddpm", "ddim")):
         steps = (account.steps(suite.baseline.config, budget, subject.config, k) for k in several)
         spent = tuple(count * forward_passes(subject.config, 1) for count in dict.fromkeys(steps) if count)
-        only = replace(selection, models=(subject.name,), budgets=spent)
-        for sampler in ("ddpm", "ddim"):
-            cells += contenders(suite, only, spent, (1,), sampler=sampler)
+        cells += contenders(suite, replace(alone, budgets=(budget,)), MIDDLE, several, sampler=sampler)
+        cells += contenders(suite, replace(alone, budgets=spent), spent, (1,), sampler=sampler)
     return cells
 
 

@@ -136,7 +136,7 @@ def test_an_account_changes_steps_of_fpdm_and_nothing_else():
     assert timed["seconds"] == timed["blocks"]
 
 
-@pytest.mark.parametrize("grid", [name for name in GRIDS if name not in ("compute", "accounts")])
+@pytest.mark.parametrize("grid", [name for name in GRIDS if name not in ("compute", "accounts", "equal-timesteps")])
 def test_every_grid_has_its_schedules_in_macs(grid):
     """The same networks and iterations, in fewer steps; what is not sampled is left alone."""
     blocks, macs = (get_cells(grid, DIGITS, Selection(seeds=(0,), account=name)) for name in ("blocks", "macs"))
