@@ -155,7 +155,7 @@ ONE_STEP = ["--budget", "140", "--samples", "40", "--train-steps", "1", "--seeds
 def twins_of_one_step(tmp_path_factory):
     """A results folder with trained twins and no records; and their runs."""
     store, suite = Store(tmp_path_factory.mktemp("results"), "digits"), get_suite("digits")
-    runs = [training_run(suite, contender, Selection(train_steps=1)) for contender in suite.contenders]
+    runs = [training_run(suite, contender, Selection(train_steps=1)) for contender in suite.chosen(None)]
     train_together(runs, store, torch.device("cpu"))
     return store, runs
 

@@ -28,7 +28,7 @@ LATENT = ("imagenet", "celebahq", "ffhq", "church")
 def test_they_are_the_paper_s():
     for name in LATENT:
         suite = get_suite(name)
-        assert suite.names == ("dit", "fpdm")
+        assert [one.name for one in suite.chosen(None)] == ["dit", "fpdm"]
         for contender in suite.contenders:
             config, recipe = contender.config, contender.recipe
             assert config.tokens == 256
@@ -173,7 +173,7 @@ def test_without_a_reference_nothing_is_trained(tmp_path, capsys, monkeypatch):
 
 def test_unequal_trainings_are_not_compared(tmp_path):
     suite, store = get_suite("digits"), Store(tmp_path, "digits")
-    dit, fpdm = (training_run(suite, one, Selection()) for one in suite.contenders)
+    dit, fpdm = (training_run(suite, one, Selection()) for one in suite.chosen(None))
 
     def trained(run_, **changes):
         summary = {"digest": "d", "status": "done", "step": 1, "elapsed_s": 100.0, "data": "a" * 64, "ranks": 1}
@@ -192,7 +192,7 @@ def test_unequal_trainings_are_not_compared(tmp_path):
         trained(fpdm, **changes)
         with pytest.raises(BadInputError, match=f"^{fpdm.name} was trained with {what}"):
             check_comparable(store, [dit, fpdm])
-    by_steps = [training_run(suite, one, Selection(train_steps=5)) for one in suite.contenders]
+    by_steps = [training_run(suite, one, Selection(train_steps=5)) for one in suite.chosen(None)]
     trained(by_steps[0])
     trained(by_steps[1], ranks=2)
     check_comparable(store, by_steps)
