@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from paper_figures.evidence.columns import mean_columns, plus_minus, ratio_columns
+from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns
 from paper_figures.evidence.comparisons import EACH, SAMPLERS, where_intervals
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed, ratio
@@ -55,7 +55,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
             "iterations": table.iterations,
             "block passes": table.many_passes.map("{:.0f}".format),
             "FD": plus_minus(table.many_fd, table.many_half),
-            "with one: block passes": table.once_passes.map("{:.0f}".format),
+            "with one: block passes": number(table.once_passes, ".0f"),
             "with one: FD": plus_minus(table.once_fd, table.once_half),
             "FD / with one": table.ratio_text,
         }
