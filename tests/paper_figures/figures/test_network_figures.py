@@ -64,7 +64,7 @@ def test_figure_2_has_a_block_for_each_block_of_the_configuration(evidence_of, m
     drawn = []
     monkeypatch.setattr(fig2_architecture.style, "save", lambda figure, path: drawn.append(figure) or [])
     changed = {"dit": {"depth": 12}, "fpdm": {"n_pre": 2, "n_post": 0}}
-    contenders = [replace(one, config=replace(one.config, **changed[one.name])) for one in suite.contenders]
+    contenders = [replace(one, config=replace(one.config, **changed.get(one.name, {}))) for one in suite.contenders]
     wider = replace(suite, contenders=tuple(contenders))
     for one in (suite, wider):
         fig2_architecture.draw(replace(evidence_of("smoothing"), sized=one))
