@@ -193,10 +193,19 @@ def _rules(suite: str) -> str:
 
 
 def draw(evidence: Evidence) -> list[Path]:
-    """Write claims.md, and tables/claims.{csv,md,tex}: the same without the measured numbers, for a glance."""
+    """Write claims.md, and tables/claims.{csv,md,tex}: the same without the measured numbers, for a glance.
+
+    Where any claim of our own is tested, tables/own_claims.{csv,md,tex} has ours alone, with their numbers.
+    """
     evidence = evidence.accounted
     path, table = evidence.path("", "claims.md"), summary(evidence)
     path.write_text(ledger(evidence, table))
     note = f"Claims marked {OURS}: {own_rules(evidence.suite)} "
     note += "Measured numbers and the rule of each verdict are in claims.md."
-    return [path, *write_table(evidence, "claims", table, table[["claim", "where", "published", "verdict"]], note)]
+    written = [path, *write_table(evidence, "claims", table, table[["claim", "where", "published", "verdict"]], note)]
+    ours = table[table["where"] == OURS]
+    if (ours.verdict != Verdict.UNTESTED).any():
+        readable = ours[["claim", "verdict", "measured"]]
+        note = f"{INTERVALS if len(evidence.replicates) > 1 else ''} {own_rules(evidence.suite)}"
+        written += write_table(evidence, "own_claims", ours, readable, note)
+    return written
