@@ -16,7 +16,7 @@ from bench.spec.accounts import Account
 from bench.spec.cells import CELL_COLUMNS, Cell
 from bench.spec.contenders import Contender, Suite
 from bench.spec.measurements import AnyCell
-from bench.spec.selection import Selection
+from bench.spec.selection import Selection, replicates
 from bench.spec.suites import get_suite
 from bench.store.records import Record, Store
 from bench.system.errors import BadInputError
@@ -121,8 +121,9 @@ class Evidence:
 
     @property
     def replicates(self) -> list[int]:
-        """Seeds of the replicates that there are records of."""
-        return sorted(set(self.frame.seed))
+        """Seeds of the replicates that there are records of; a seed of its own, if the grid has no other."""
+        found = sorted(set(self.frame.seed))
+        return [seed for seed in found if seed in replicates(self.compared, self.selection)] or found
 
     @cached_property
     def asked(self) -> pd.DataFrame:
