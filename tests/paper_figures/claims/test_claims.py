@@ -230,7 +230,11 @@ def test_where_reuse_gains_is_compared_step_by_step(tmp_path, write_records):
 
 def test_the_ledger_has_every_claim_with_its_rule(evidences):
     path, *table = draw(evidences["paper"])
-    assert [written.name for written in table] == ["claims.csv", "claims.md", "claims.tex"]
+    names = [f"{name}.{suffix}" for name in ("claims", "own_claims") for suffix in ("csv", "md", "tex")]
+    assert [written.name for written in table] == names
+    ours = pd.read_csv(table[3])
+    assert ours.claim.tolist() == [claim.statement for claim in OWN_CLAIMS]
+    assert (ours.verdict != "not tested").any()
     written = pd.read_csv(table[0])
     assert written[written["where"] != "ours"].verdict.value_counts()["not tested"] == 1
     assert written.claim.tolist() == [claim.statement for claim in (*CLAIMS, *OWN_CLAIMS)]

@@ -67,6 +67,7 @@ PLANTS = {
 def evidence_of(root, fid, suite=DIGITS, models=JUDGED, **selection):
     selected = Selection(models=models, **selection)
     cells = [*get_cells("controls", suite, selected), *get_cells("equal-timesteps", suite, selected)]
+    cells = list({cell.key: cell for cell in cells}.values())  # some are in both grids
     return Evidence("digits", "controls", cells, Planted(root, fid), "command", selection=selected, sized=suite)
 
 

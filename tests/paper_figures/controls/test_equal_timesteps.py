@@ -3,7 +3,7 @@
 import pytest
 from made_up import SEEDS, diverge, shown
 
-from paper_figures.beyond import equal_timesteps
+from paper_figures.controls import equal_timesteps
 
 MANY = {2: 2.0, 3: 6.0, 5: 5.0}  # FD with k iterations at 280 passes: 70, 56 and 40 steps
 ONCE = {70: 4.0, 56: 4.0, 40: 25.0}  # FD with one iteration, by steps

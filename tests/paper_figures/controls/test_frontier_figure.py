@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up import diverge, noise
 
-from paper_figures.beyond import frontier
+from paper_figures.controls import frontier
 from paper_figures.evidence.pairing import where
 
 LEVELS = {"fpdm": 1.0, "dit-3": 2.0, "dit-cached": 3.0}

@@ -5,7 +5,7 @@ import math
 import pytest
 from made_up import shown
 
-from paper_figures.beyond import learning_rates
+from paper_figures.controls import learning_rates
 
 FDS = {"dit": {0.5: 3.0, 1: 2.4, 2: 2.0}, "fpdm": {0.5: 1.0, 1: 2.0, 2: 4.0}}  # x 2 is better by 1.2, x 0.5 by 2
 

@@ -4,7 +4,7 @@ import pytest
 from made_up import SEEDS, shown
 from matplotlib.colors import to_hex
 
-from paper_figures.beyond import training_time
+from paper_figures.controls import training_time
 
 NOISE = (0.98, 1.0, 1.02)
 

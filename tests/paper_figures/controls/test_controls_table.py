@@ -4,7 +4,7 @@ import pytest
 from made_up import SEEDS, shown
 
 from models.families import parameters
-from paper_figures.beyond import controls
+from paper_figures.controls import contenders as controls
 
 BEST = {"fpdm": (5, 1.0), "looped": (3, 1.0), "dit-cached": (4, 1.0), "fpdm-tied": (2, 0.5)}  # iterations, reuse mix
 LEVELS = {"dit": 4.0, "fpdm": 2.0, "dit-3": 5.0, "dit-7": 6.0, "dit-14": 7.0, "looped": 8.0, "dit-cached": 3.0}

@@ -1,0 +1,1 @@
+"""Controls: tables and figures on what explains the subject's lead."""
