@@ -18,8 +18,15 @@ LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # factors of a suite's training budget
 
 
 def _joined(suite: Suite, selection: Selection, name: str) -> Selection:
-    """The selection with the contenders that take part in a grid."""
-    return replace(selection, models=tuple(one.name for one in suite.chosen(selection.models, name)))
+    """The selection with the contenders that take part in a grid.
+
+    Controls that no one named are left out where the smallest budget does not buy them a step.
+    """
+    chosen, least = suite.chosen(selection.models, name), min(selection.budgets or BUDGETS)
+    if selection.models is None:
+        usual = suite.chosen(None)
+        chosen = tuple(one for one in chosen if one in usual or one.family.least_passes(one.config) <= least)
+    return replace(selection, models=tuple(one.name for one in chosen))
 
 
 @grid("beyond the paper", "contenders that could explain FPDM's lead: shallow, looped and cached DiT; DDPM and DDIM")

@@ -107,6 +107,16 @@ def test_controls_train_once_a_replicate_and_borrowers_not_at_all():
     assert {c.config.loop_blocks for c in optional if c.model != "dit-5"} == {2}
 
 
+def test_controls_that_a_budget_does_not_buy_a_step_are_left_out_unless_named():
+    small = get_suite("imagenet", size="XS/2")  # a DiT of 4 blocks
+    found = get_cells("controls", small, Selection(budgets=(12,), seeds=(0,)))
+    assert {c.model for c in found if c.run is not None} == {
+        "dit", "fpdm", "dit-3", "dit-7", "looped", "dit-cached", "fpdm-tied"
+    }  # fmt: skip
+    with pytest.raises(BadInputError, match="--budget 12: one step of dit-14 takes 14"):
+        get_cells("controls", small, Selection(budgets=(12,), seeds=(0,), models=("dit-14",)))
+
+
 def test_what_each_contender_has_to_choose_among():
     """Schedules of each at a budget and sampler: equal numbers, or nearly so."""
     found = Counter((c.model, c.budget, c.sampler) for c in cells("controls") if c.budget in BUDGETS)
