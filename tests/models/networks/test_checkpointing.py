@@ -2,13 +2,12 @@
 
 import pytest
 import torch
+from random_networks import random_network
 
 from models.fixed_point.unroll import JFB, MultiStepJFB, StochasticJFB, Unroll
 from models.networks.blocks import DiTBlock
 from models.networks.checkpointing import recomputed
-from models.zoo import create_model
 
-SMALL = {"input_size": 8, "in_channels": 1, "hidden_size": 32, "depth": 4, "num_heads": 2, "num_classes": 10}
 DRAWN = {StochasticJFB(5, 5).draw(1, step): None for step in range(4)}  # each once
 UNROLLS = [
     ("dit", None),
@@ -17,16 +16,6 @@ UNROLLS = [
     ("fpdm", MultiStepJFB(2, 3).draw(0, 0)),
     *((kind, unroll) for unroll in DRAWN for kind in ("fpdm", "looped")),
 ]
-
-
-def random_network(kind, **overrides):
-    """A small network whose zero-initialised parts are random, so that every path matters."""
-    torch.manual_seed(0)
-    model = create_model(f"{kind}_s_2", **SMALL, **overrides).train()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.05 * torch.randn_like(p))
-    return model
 
 
 def gradients(model, unroll, dtype, batch):

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from random_networks import SMALL as SIZE
+from random_networks import random_network as small_network
 
 from models.diffusion.samplers import SAMPLERS
 from models.diffusion.sampling import Guidance, SampleNoise, sample
@@ -11,20 +13,15 @@ from models.families import CACHED_DIT
 from models.fixed_point.solvers import FixedCount
 from models.fixed_point.unroll import Unroll
 from models.networks.blocks import BlockStack
-from models.zoo import create_model, model_config
+from models.zoo import model_config
 
-SMALL = {"input_size": 8, "in_channels": 1, "hidden_size": 32, "depth": 6, "num_heads": 2, "num_classes": 10}
+SMALL = SIZE | {"depth": 6}
 INPUTS = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(3) * 100, torch.arange(3)
 
 
-def random_network(name, **overrides):
-    """A small network whose zero-initialised parts are random."""
-    torch.manual_seed(0)
-    model = create_model(f"{name}_s_2", **SMALL, **overrides).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.05 * torch.randn_like(p))
-    return model
+def random_network(kind, **overrides):
+    """A small network of depth 6, for sampling."""
+    return small_network(kind, **{"depth": 6} | overrides).eval()
 
 
 def sampled(model, counts, sampler="ddpm", **options):

@@ -1,21 +1,11 @@
 import pytest
 import torch
+from random_networks import SMALL
+from random_networks import random_network as small
 
 from models.families import FAMILIES
 from models.fixed_point.unroll import Unroll
 from models.zoo import create_model, model_config
-
-SMALL = {"input_size": 8, "in_channels": 1, "hidden_size": 32, "depth": 4, "num_heads": 2, "num_classes": 10}
-
-
-def small(kind, **overrides):
-    """A small network whose zero-initialised parts are random, so that every path matters."""
-    torch.manual_seed(0)
-    model = create_model(f"{kind}_s_2", **SMALL, **overrides)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.05 * torch.randn_like(p))
-    return model
 
 
 def inputs(batch=3):
