@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line of bench/train.py; returns the exit status."""
     with in_job() as interrupts:
         arguments = parse(train.Arguments, argv)
-        all_runs = list({run.name: run for run in arguments.runs()}.values())
+        all_runs = arguments.runs()
         if is_first():
             submit_rest(len(all_runs), (sys.argv[1:] if argv is None else argv)[2:])  # without --suite NAME
         if not (runs := runs_of_task(all_runs)):

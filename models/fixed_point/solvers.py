@@ -100,6 +100,11 @@ class FixedCount:
         return completed(z, self.iterations, residuals if self.record_residuals else None)
 
 
+def as_solver(iterations: int | Solver) -> Solver:
+    """The solver itself, or the one that runs exactly this number of iterations."""
+    return FixedCount(iterations) if isinstance(iterations, int) else iterations
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """Iterate each sample until its residual is at most `tolerance`, but at most `max_iterations` times.

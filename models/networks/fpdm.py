@@ -18,7 +18,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor
 
 from models.diffusion.denoiser import Prediction
-from models.fixed_point.solvers import FixedCount, Function, Solution, Solver
+from models.fixed_point.solvers import Function, Solution, Solver, as_solver
 from models.networks.activations import gelu_tanh
 from models.networks.blocks import BlockStack, Modulation
 from models.networks.linear import TokenLinear, token_linear
@@ -106,8 +106,7 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         label = self.y_embedder(y)
         x_pre = self.pre(self.to_tokens(x), label)
         f = self.implicit.bind(x_pre, label + self.t_embedder(t))
-        solver = FixedCount(iterations) if isinstance(iterations, int) else iterations
-        solution = solver(f, x_pre if init is None else self._mixed(x_pre, init))
+        solution = as_solver(iterations)(f, x_pre if init is None else self._mixed(x_pre, init))
         return self.to_image(self.post(solution.z, label), label), solution
 
     def _mixed(self, x_pre: Tensor, init: Tensor) -> Tensor:

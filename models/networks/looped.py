@@ -18,7 +18,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from models.diffusion.denoiser import Prediction
-from models.fixed_point.solvers import FixedCount, Function, Solution, Solver
+from models.fixed_point.solvers import Function, Solution, Solver, as_solver
 from models.fixed_point.unroll import Unroll
 from models.networks.blocks import BlockStack, DiTBlock, Modulation
 from models.networks.checkpointing import recomputed
@@ -108,7 +108,7 @@ class Looped(PatchNetwork, PyTorchModelHubMixin):
         label = self.y_embedder(y)
         x_pre = self.pre(self.to_tokens(x), label)
         f = self.loop.bind(x_pre, label + self.t_embedder(t))
-        solver = FixedCount(iterations) if isinstance(iterations, int) else iterations
+        solver = as_solver(iterations)
         if isinstance(solver, Unroll):
             solver = replace(solver, through_start=True)
         solution = solver(f, x_pre)

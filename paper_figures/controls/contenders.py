@@ -9,6 +9,7 @@ import pandas as pd
 from bench.spec.cells import Cell
 from bench.spec.contenders import Contender
 from models.families import parameters
+from paper_figures.claims.control_rules import shallow
 from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns
 from paper_figures.evidence.comparisons import (
     EACH,
@@ -66,13 +67,13 @@ draw, table_text = drawn(tables)
 def sides(evidence: Evidence) -> list[Side]:
     """Each contender that there are records of, the best of the shallow baselines, and the strongest control."""
     suite = evidence.compared
-    base, whole = suite.baseline, suite.baseline.config
+    base = suite.baseline
     present = [one for one in evidence.contenders if one.name in {*evidence.asked.model}]
-    shallow = [
-        one for one in present if one.family == base.family and not one.weights_of and one.config.depth < whole.depth
-    ]
     others = tuple(one for one in present if one != base and one.family != suite.subject.family)
-    pools = [Side(f"best shallow {base.label}", tuple(shallow)), Side(STRONGEST, others)]
+    pools = [
+        Side(f"best shallow {base.label}", tuple(one for one in present if one in shallow(suite))),
+        Side(STRONGEST, others),
+    ]
     return [*(Side(one.label, (one,)) for one in present), *(pool for pool in pools if pool.members)]
 
 

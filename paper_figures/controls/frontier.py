@@ -48,12 +48,12 @@ def points(evidence: Evidence) -> pd.DataFrame:
 
     Seconds are NaN for a contender that has a cell without a price.
     """
-    keys, costs = ["sampler", "budget", *CHOICE], {cell.key: _costs(evidence, cell) for cell in _cells(evidence)}
+    keys, costs = ["sampler", "budget", *CHOICE], {cell.key: _costs(evidence, cell) for cell in evidence.quality}
     frame = evidence.frame.assign(**{name: [costs[key][name] for key in evidence.frame.key] for name in CURRENCIES})
     first = {name: (name, "first") for name in CURRENCIES}
     found = frame.groupby(keys, as_index=False, sort=False).agg(fd=("fid", "mean"), seeds=("seed", "nunique"), **first)
     found = found[np.isfinite(found.fd.to_numpy(float)) & (found.seeds == len(evidence.replicates))]
-    unpriced = {cell.model for cell in _cells(evidence) if math.isnan(costs[cell.key]["seconds"])}
+    unpriced = {cell.model for cell in evidence.quality if math.isnan(costs[cell.key]["seconds"])}
     return found.assign(seconds=found.seconds.mask(found.model.isin(unpriced)))
 
 
@@ -67,7 +67,7 @@ def winners(evidence: Evidence, cells: pd.DataFrame, cost: str) -> dict[float, s
     """What the baseline spends at each budget -> the contender that is best at no higher cost."""
     spent = {
         cell.budget: _costs(evidence, cell)[cost]
-        for cell in _cells(evidence)
+        for cell in evidence.quality
         if cell.model == evidence.compared.baseline_name
     }
     best = {}
@@ -76,10 +76,6 @@ def winners(evidence: Evidence, cells: pd.DataFrame, cost: str) -> dict[float, s
         if len(affordable):
             best[limit] = affordable.sort_values("fd").model.iloc[0]
     return best
-
-
-def _cells(evidence: Evidence) -> list[Cell]:
-    return [cell for cell in evidence.cells if isinstance(cell, Cell) and cell.measure == "quality"]
 
 
 def _costs(evidence: Evidence, cell: Cell) -> dict[str, float]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.spec.cells import Cell
 from paper_figures import style
 from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns, with_budget
 from paper_figures.evidence.comparisons import (
@@ -51,19 +50,19 @@ def table_text(evidence: Evidence) -> str:
 
 def lengths(evidence: Evidence) -> list[float]:
     """Training budgets of the cells: seconds, or steps if they have a number of steps."""
-    return sorted({cell.run.budget for cell in _cells(evidence)})
+    return sorted({cell.run.budget for cell in evidence.quality})
 
 
 def by_length(evidence: Evidence) -> pd.DataFrame:
     """The records with a column `length`, the training budget."""
-    budgets = {cell.key: cell.run.budget for cell in _cells(evidence)}
+    budgets = {cell.key: cell.run.budget for cell in evidence.quality}
     return evidence.frame.assign(length=[budgets[key] for key in evidence.frame.key])
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
     """A row a budget, length and contender: training steps, chosen schedule, FD, ratio to the baseline."""
     suite, frame, rows = evidence.compared, by_length(evidence), []
-    runs = {(cell.model, cell.run.budget, cell.run) for cell in _cells(evidence)}
+    runs = {(cell.model, cell.run.budget, cell.run) for cell in evidence.quality}
     for (budget, length), cells in frame.groupby(["budget", "length"]):
         for one in style.contenders(evidence, cells.model):
             own = complete(where(cells, model=one.name))
@@ -120,10 +119,6 @@ def _of_pairs(evidence: Evidence, budget: int) -> str:
     if not turned:
         return "The intervals show no pair of contenders of which one is better at one length and the other at another."
     return f"The intervals show that the order changes between {'; between '.join(turned)}."
-
-
-def _cells(evidence: Evidence) -> list[Cell]:
-    return [cell for cell in evidence.cells if isinstance(cell, Cell) and cell.measure == "quality"]
 
 
 def _counted(evidence: Evidence) -> bool:

@@ -170,7 +170,8 @@ class Evidence:
         return folder / name
 
     @property
-    def _quality(self) -> list[Cell]:
+    def quality(self) -> list[Cell]:
+        """The grid's quality cells, with or without a record."""
         return [cell for cell in self.cells if isinstance(cell, Cell) and cell.measure == "quality"]
 
     @property
@@ -179,11 +180,11 @@ class Evidence:
 
         Empty without quality.
         """
-        return self.captioned(self._quality[0].run.budget_text) if self._quality else ""
+        return self.captioned(self.quality[0].run.budget_text) if self.quality else ""
 
     def captioned(self, training: str) -> str:
         """The caption with another training budget, for a grid that has several."""
-        cell, seeds = self._quality[0], self.replicates
+        cell, seeds = self.quality[0], self.replicates
         protocol = cell.protocol
         guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"
         several = f"replicates {', '.join(map(str, seeds))} (with 95% intervals)"
@@ -204,7 +205,7 @@ class Evidence:
     @property
     def choice(self) -> str:
         """How the best schedule of a contender that iterates is chosen, and among which; empty if none iterates."""
-        cells = [cell for cell in self._quality if family_of(cell.config).iterates]
+        cells = [cell for cell in self.quality if family_of(cell.config).iterates]
         if not cells:
             return ""
         names = dict.fromkeys(cell.model for cell in cells)

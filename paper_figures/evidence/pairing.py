@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bench.spec.cells import Cell, TrainingRun
+from bench.spec.cells import TrainingRun
 from bench.spec.selection import replicates, training_run
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Ratio, best, by_seed, ratio
@@ -37,8 +37,8 @@ def with_absent(evidence: Evidence, **wanted: object) -> pd.DataFrame:
 
     Cells of trainings of another length or learning rate than the suite's are left out.
     """
-    keys = {cell.key for cell in evidence.cells if isinstance(cell, Cell) and _as_usual(evidence, cell.run)}
-    frame, asked = (table[table.key.isin(keys)] for table in (evidence.frame, evidence.asked))
+    names = [run.name for run in {cell.run for cell in evidence.quality} if _as_usual(evidence, run)]
+    frame, asked = (where(table, train_run=names) for table in (evidence.frame, evidence.asked))
     absent = asked[~asked.key.isin(frame.key)]
     return where(pd.concat([frame, absent], ignore_index=True) if len(absent) else frame, **wanted)
 

@@ -33,8 +33,8 @@ def _joined(suite: Suite, selection: Selection, name: str) -> Selection:
 def controls(suite: Suite, selection: Selection) -> list[AnyCell]:
     """All contenders and controls at three budgets, each with its schedules to choose among."""
     cells: list[AnyCell] = []
+    joined = _joined(suite, selection, "controls")
     for sampler in ("ddpm", "ddim"):
-        joined = _joined(suite, selection, "controls")
         cells += contenders(suite, joined, BUDGETS, ITERATIONS, sampler=sampler)
     return cells
 
