@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.hub import download
+
 _FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 # The part of an AutoencoderKL's configuration that, with the weights' names and shapes, decides what it computes.
 _IDENTITY = (
@@ -123,31 +125,11 @@ class LatentAutoencoder:
 
 def _find(id_or_folder: str) -> Path:
     """The folder itself, or the folder of this id in the hub's cache, downloaded if necessary."""
-    folder = Path(id_or_folder) if Path(id_or_folder).is_dir() else _download(id_or_folder)
+    folder = Path(id_or_folder) if Path(id_or_folder).is_dir() else download(id_or_folder, _FILES)
     for name in _FILES:
         if not (folder / name).is_file():
             raise OSError(f"the folder has no {name}")
     return folder
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        try:
-            cached = Path(snapshot_download(hub_id, allow_patterns=list(_FILES), local_files_only=True))
-            if all((cached / name).is_file() for name in _FILES):
-                return cached
-        except OSError:
-            pass  # not downloaded yet
-        return Path(snapshot_download(hub_id, allow_patterns=list(_FILES)))
-    except HFValidationError:
-        raise OSError("no such folder, and not a valid id of the Hugging Face hub") from None
-    except OSError as error:  # its messages have many lines
-        raise OSError(
-            f"no such folder, and the Hugging Face hub does not give it ({str(error).splitlines()[0]})"
-        ) from error
 
 
 def _exact_convolutions() -> AbstractContextManager[None]:

@@ -17,6 +17,9 @@ COMMON = (
 )  # what every family takes; the rest is a family's own option
 
 
+ITERATIONS = 5  # a forward pass's by default; the paper samples its ablations of training with them (Tables 3 and 4)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Shape of a network. Options that its family does not have are None.
@@ -36,6 +39,7 @@ class ModelConfig:
         loop_blocks: blocks of one iteration, for families that iterate.
         reuse_mix: share g of the previous solution in the start of the iteration, g z_prev + (1 - g) x_pre, where
             solutions are reused.
+        iterations: of a forward pass where none are given, for families that iterate.
     """
 
     family: str
@@ -51,6 +55,7 @@ class ModelConfig:
     n_post: int | None = None
     loop_blocks: int = 1
     reuse_mix: float = 1.0
+    iterations: int = ITERATIONS
 
     def __post_init__(self) -> None:
         if self.input_size % self.patch_size:
@@ -61,6 +66,8 @@ class ModelConfig:
             )
         if self.loop_blocks < 1:
             raise ValueError(f"loop_blocks must be 1 or more, got {self.loop_blocks}")
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be 1 or more, got {self.iterations}")
         if not 0 <= self.reuse_mix <= 1:
             raise ValueError(f"reuse_mix must be from 0 to 1, got {self.reuse_mix}")
 
@@ -76,7 +83,8 @@ class ModelConfig:
     def identity(self) -> dict[str, Any]:
         """Part of a training run's identity. These names are frozen: records and checkpoints are found by them.
 
-        A field that is added later is left out at its default, so that the keys of older records stay.
+        `iterations` is left out, as no cell leaves its number open. A field that is added later is left out at its
+        default, so that the keys of older records stay.
         """
         later = {"loop_blocks": (self.loop_blocks, 1), "reuse_mix": (self.reuse_mix, 1.0)}
         return {

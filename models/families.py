@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from models import cost
-from models.config import COMMON, ModelConfig
+from models.config import COMMON, ITERATIONS, ModelConfig
 
 if TYPE_CHECKING:
     from models.networks.network import Network
@@ -198,7 +198,7 @@ FPDM = register(
         iterates=True,
         carries_state=True,
         schedule=_fpdm_schedule,
-        options={"n_pre": 1, "n_post": 1, "loop_blocks": 1, "reuse_mix": 1.0},
+        options={"n_pre": 1, "n_post": 1, "loop_blocks": 1, "reuse_mix": 1.0, "iterations": ITERATIONS},
         renames=(
             (r"^blocks_pre\.", "pre."),
             (r"^blocks_post\.", "post."),
@@ -222,7 +222,7 @@ LOOPED = register(
         layout=lambda config, iterations: (config.n_pre or 0, iterations, config.n_post or 0),
         shape=lambda config: f"{loop_shape(config)}, looped",
         iterates=True,
-        options={"n_pre": 1, "n_post": 1, "loop_blocks": 1},
+        options={"n_pre": 1, "n_post": 1, "loop_blocks": 1, "iterations": ITERATIONS},
     )
 )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.config import COMMON, ModelConfig
@@ -27,16 +28,16 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def model_config(name: str, **overrides: Any) -> ModelConfig:
-    """The configuration called `name`, e.g. "dit_xl_2": family, size, patch size.
+    """The configuration called `name`, "dit_xl_2" or as in papers "DiT-XL/2": family, size, patch size.
 
     Raises:
         ValueError: unknown name or override.
     """
-    match = re.fullmatch(r"(.+)_([a-z]+)_(\d+)", name)
+    match = re.fullmatch(r"(.+)_([a-z]+)_(\d+)", re.sub("[-/]", "_", name.lower()))
     if match is None or match[1] not in FAMILIES or match[2] not in SIZES:
         raise ValueError(
-            f"unknown model {name!r}; expected FAMILY_SIZE_PATCH, FAMILY of {', '.join(FAMILIES)}, SIZE of "
-            f"{', '.join(SIZES)}, as in dit_xl_2"
+            f"unknown model {name!r}: no such folder; a name is FAMILY_SIZE_PATCH, as dit_xl_2 or DiT-XL/2, FAMILY of "
+            f"{', '.join(FAMILIES)}, SIZE of {', '.join(SIZES)}"
         )
     options = FAMILIES[match[1]].options
     allowed = {*COMMON, *options}
@@ -48,5 +49,16 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
 
 
 def create_model(name: str, **overrides: Any) -> Network:
-    """Make the network called `name`; see `model_config` for names and errors."""
-    return build(model_config(name, **overrides))
+    """Make the network called `name` (`model_config`), or load the one of a folder (`models.pretrained`).
+
+    Raises:
+        ValueError: unknown name or override, or the folder's files are damaged.
+        OSError: the folder lacks a file.
+    """
+    if not Path(name).is_dir():
+        return build(model_config(name, **overrides))
+    from models.pretrained import load_network
+
+    if overrides:
+        raise ValueError(f"{name} has its options already: leave out {', '.join(sorted(overrides))}")
+    return load_network(name)[0]

@@ -1,12 +1,14 @@
 """Allocation of a budget: how many steps it buys and how many iterations each gets. Plain numbers, without torch.
 
-A budget is a number of block passes. A step with k iterations between n_pre and n_post blocks spends n_pre + k + n_post
-(paper, Sec. 4.2). Allocations divide steps * k iterations among the steps in different ways (Sec. 3.3, Table 5).
+A budget is a number of block passes. An evaluation with k iterations between n_pre and n_post blocks spends
+n_pre + k + n_post (paper, Sec. 4.2); a sampler makes one or more a step (`samplers.Sampler`). Allocations divide
+steps * k iterations among the steps in different ways (Sec. 3.3, Table 5).
 """
 
 import math
 from collections.abc import Callable
 
+from models.diffusion.samplers import get_sampler
 from models.diffusion.timesteps import TIMESTEPS
 
 ALLOCATIONS = ("constant", "decreasing", "increasing", "adaptive")
@@ -14,9 +16,9 @@ SLOPE = 0.5  # linear allocations run from (1 - SLOPE) k to (1 + SLOPE) k iterat
 ADAPTIVE_LIMIT = 2  # an adaptive step has at most this many times the mean number of iterations
 
 
-def affordable_steps(budget: int, passes_per_step: int) -> int:
-    """How many steps a budget of block passes allows: 0 to one for each timestep."""
-    return max(0, min(budget // passes_per_step, TIMESTEPS))
+def affordable_steps(budget: int, passes: int, sampler: str = "ddpm") -> int:
+    """How many steps a budget allows whose evaluations spend so many block passes: 0 to one for each timestep."""
+    return min(get_sampler(sampler).steps(budget // passes), TIMESTEPS)
 
 
 def constant(steps: int, iterations: int) -> tuple[int, ...]:

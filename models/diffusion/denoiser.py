@@ -1,10 +1,12 @@
 """The interface that samplers and trainers call; networks inherit it from `models.networks.network.Network`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from models.diffusion.schedule import NoiseSchedule, velocity
 from models.fixed_point.solvers import Solution, Solver
 
 
@@ -36,3 +38,28 @@ class Denoiser(Protocol):
             state: `Prediction.state` of the previous step, or None to start afresh.
         """
         ...
+
+
+class FromNoise:
+    """A network that predicts the noise eps, as a denoiser that predicts v.
+
+        x_0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar)          v = sqrt(abar) eps - sqrt(1 - abar) x_0
+
+    In float64, because x_0 is a small difference of large numbers at high noise. A learned variance stays as it is.
+
+    Args:
+        network: predicts eps, then the variance fraction if it is learned.
+        noise_schedule: of its training; abar > 0 at every timestep.
+    """
+
+    def __init__(self, network: Denoiser, noise_schedule: NoiseSchedule) -> None:
+        self._network, self._noise_schedule = network, noise_schedule
+
+    def predict(self, x: Tensor, t: Tensor, y: Tensor, iterations: int | Solver, state: Any = None) -> Prediction:
+        """As `Denoiser.predict`."""
+        output = self._network.predict(x, t, y, iterations, state)
+        channels, abar = x.shape[1], self._noise_schedule.abar(t, x)
+        noise = output.value[:, :channels].double()
+        x0 = (x.double() - (1 - abar).sqrt() * noise) / abar.sqrt()
+        v = velocity(x0, noise, abar).to(output.value.dtype)
+        return replace(output, value=torch.cat([v, output.value[:, channels:]], dim=1))

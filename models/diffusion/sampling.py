@@ -1,12 +1,13 @@
 """Sampling over a schedule of steps, with solution reuse and classifier-free guidance.
 
 A *schedule* is a tuple of `timesteps.Step`s, a *denoiser* a network that predicts v (`denoiser.Denoiser`), a *sampler*
-an update from x_t and the prediction to x_prev (`samplers.Sampler`). Noise comes from `SampleNoise`, keyed by sample,
-so that samples do not depend on batches.
+an update from x_t to x_prev, which evaluates the denoiser once or more (`samplers.Sampler`). Noise comes from
+`SampleNoise`, keyed by sample, so that samples do not depend on batches.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,16 +69,43 @@ class Sampled:
 
     Attributes:
         x: (batch, channels, size, size), float32, not clipped.
-        taken: iterations of each sample, summed over the steps: (batch,), int64; (0,) if the network has no iterations.
-        executed: iterations that the whole batch ran, summed over the steps: in each step until its last sample was
+        taken: iterations of each sample, summed over all evaluations of the network: (batch,), int64; (0,) if it has
+            no iterations.
+        executed: iterations that the whole batch ran, summed likewise: in each evaluation until its last sample was
             done.
-        residuals: (iterations, batch) of each step; empty if the solver does not record them.
+        residuals: (iterations, batch) of each evaluation; empty if the solver does not record them.
     """
 
     x: Tensor
     taken: Tensor
     executed: int
     residuals: list[Tensor]
+
+
+class _Run:
+    """The evaluations of a sampling run: counted, and each started from the state that the one before returned."""
+
+    def __init__(self, denoiser: Denoiser, y: Tensor, reuse: bool, guidance: Guidance | None) -> None:
+        self._denoiser, self._reuse, self._guidance = denoiser, reuse, guidance
+        self._labels = y if guidance is None else torch.cat([y, torch.full_like(y, guidance.null_label)])
+        self._state: Any = None
+        self.evaluations = self.executed = 0
+        self.taken: Tensor | None = None
+        self.residuals: list[Tensor] = []
+
+    def evaluate(self, x: Tensor, t: int, solver: Solver) -> Tensor:
+        """The prediction at x and t, guided, in float32."""
+        inputs = x if self._guidance is None else torch.cat([x, x])
+        output = self._denoiser.predict(inputs, torch.full_like(self._labels, t), self._labels, solver, self._state)
+        self._state = output.state if self._reuse else None
+        self.evaluations += 1
+        if (solution := output.solution) is not None:
+            self.taken = solution.evaluations if self.taken is None else self.taken + solution.evaluations
+            self.executed += solution.executed
+            if solution.residuals is not None:
+                self.residuals.append(solution.residuals)
+        prediction = output.value.float()
+        return prediction if self._guidance is None else self._guidance.apply(*prediction.chunk(2))
 
 
 @torch.inference_mode()
@@ -98,40 +126,25 @@ def sample(
     Args:
         denoiser: the network, in eval mode.
         noise_schedule: abar of the training process.
-        schedule: the steps, noisiest first.
+        schedule: the steps, noisiest first. A step's number of iterations is that of each of its evaluations.
         y: (batch,) labels.
         noise: initial and step noise of these samples.
         sampler: a name in `samplers.SAMPLERS`.
-        reuse: start each step's iteration from the previous step's solution (paper, Sec. 3.3).
-        solver: makes the solver of a step from its number of iterations; networks without iterations ignore it.
+        reuse: start each evaluation's iteration from the previous one's solution (paper, Sec. 3.3).
+        solver: makes the solver of an evaluation from its number of iterations; networks without iterations ignore it.
         guidance: classifier-free guidance, both halves in one batch; None to sample without.
 
     Raises:
         ValueError: unknown sampler.
+        RuntimeError: the sampler makes more or fewer evaluations than it is registered with.
     """
-    update = get_sampler(sampler).make(noise_schedule, schedule)
+    chosen = get_sampler(sampler)
+    update, run = chosen.make(noise_schedule, schedule), _Run(denoiser, y, reuse, guidance)
     x = noise.draw()
-    labels = y if guidance is None else torch.cat([y, torch.full_like(y, guidance.null_label)])
-    state: Any = None
-    taken: Tensor | None = None
-    executed = 0
-    residuals: list[Tensor] = []
     for step in schedule:
-        inputs = x if guidance is None else torch.cat([x, x])
-        t = torch.full_like(labels, step.t)
-        output = denoiser.predict(inputs, t, labels, solver(step.iterations), state)
-        state = output.state if reuse else None
-        if (solution := output.solution) is not None:
-            taken = solution.evaluations if taken is None else taken + solution.evaluations
-            executed += solution.executed
-            if solution.residuals is not None:
-                residuals.append(solution.residuals)
-        prediction = output.value.float()
-        del output, solution  # else they would stay in memory during the next step
-        if guidance is not None:
-            prediction = guidance.apply(*prediction.chunk(2))
-        abar, abar_prev = noise_schedule.abar(step.t, x), noise_schedule.abar(step.t_prev, x)
-        x = update(x, prediction, abar, abar_prev, noise.draw)
-    if taken is None:
-        taken = torch.zeros(0, dtype=torch.int64, device=x.device)
-    return Sampled(x, taken, executed, residuals)
+        before, due = run.evaluations, chosen.at(step)
+        x = update(x, step, partial(run.evaluate, solver=solver(step.iterations)), noise.draw)
+        if (made := run.evaluations - before) != due:
+            raise RuntimeError(f"sampler {sampler}: {made} evaluations at {step}, but it is registered with {due}")
+    taken = torch.zeros(0, dtype=torch.int64, device=x.device) if run.taken is None else run.taken
+    return Sampled(x, taken, run.executed, run.residuals)

@@ -32,8 +32,8 @@ class NoiseSchedule:
             return table[t]
         return table.to(like.device)[t].reshape(-1, *[1] * (like.dim() - 1))
 
-    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """x_t from q(x_t | x_0) for given noise: (batch, ...), (batch, ...), (batch,) -> (batch, ...)."""
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor | int) -> Tensor:
+        """x_t from q(x_t | x_0) for given noise: (batch, ...), (batch, ...), (batch,) or an int -> (batch, ...)."""
         abar = self.abar(t, x0)
         return abar.sqrt().to(x0.dtype) * x0 + (1 - abar).sqrt().to(x0.dtype) * noise
 

@@ -9,7 +9,7 @@ SPACINGS = ("linspace", "trailing")
 
 @dataclass(frozen=True)
 class Step:
-    """One diffusion step: from timestep t to t_prev (-1: the data), with this number of iterations."""
+    """One diffusion step: from timestep t to t_prev (-1: the data); each evaluation with this number of iterations."""
 
     t: int
     t_prev: int

@@ -7,7 +7,7 @@ one condition computes them once.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from models.networks.activations import GELUTanh
 from models.networks.checkpointing import recomputed
-from models.networks.linear import TokenLinear
 
 
 class Modulation(NamedTuple):
@@ -57,13 +56,8 @@ class DiTBlock(nn.Module):
         super().__init__()
         self.norm1 = TokenNorm(hidden_size)
         self.attn = Attention(hidden_size, num_heads=num_heads, qkv_bias=True)
-        self.attn.qkv = TokenLinear(hidden_size, 3 * hidden_size)
-        self.attn.proj = TokenLinear(hidden_size, hidden_size)
         self.norm2 = TokenNorm(hidden_size)
-        mlp_size = int(hidden_size * mlp_ratio)
-        self.mlp = Mlp(hidden_size, mlp_size, act_layer=GELUTanh)
-        self.mlp.fc1 = TokenLinear(hidden_size, mlp_size)
-        self.mlp.fc2 = TokenLinear(mlp_size, hidden_size)
+        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), act_layer=GELUTanh)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 6 * hidden_size))
 
     def modulation(self, condition: Tensor) -> Modulation:
@@ -103,15 +97,15 @@ class BlockStack(nn.ModuleList):
     def __init__(self, depth: int, hidden_size: int, num_heads: int) -> None:
         super().__init__(DiTBlock(hidden_size, num_heads) for _ in range(depth))
         self.grad_checkpointing = False
+        self._run = _run
 
-    def compile_region(self) -> None:
-        """Compile each block, in place."""
-        for block in self:
-            block.compile(dynamic=False)
+    def compile_region(self, **options: Any) -> None:
+        """Compile a block with its modulation, once for all, in place, with options of `torch.compile`."""
+        self._run = torch.compile(_run, **options)
 
     def forward(self, x: Tensor, condition: Tensor, part: slice = slice(None)) -> Tensor:
         """(batch, tokens, hidden), (batch, hidden) -> (batch, tokens, hidden), by all blocks or a part of them."""
-        run = partial(recomputed, _run) if self.grad_checkpointing else _run
+        run = partial(recomputed, self._run) if self.grad_checkpointing else self._run
         for block in list(self)[part]:
             x = run(cast(DiTBlock, block), x, condition)
         return x

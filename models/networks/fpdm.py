@@ -14,14 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.config import ITERATIONS
 from models.diffusion.denoiser import Prediction
 from models.fixed_point.solvers import Function, Solution, Solver, as_solver
 from models.networks.activations import gelu_tanh
 from models.networks.blocks import BlockStack, Modulation
-from models.networks.linear import TokenLinear, token_linear
 from models.networks.looped import LoopedLayer
 from models.networks.patch_network import PatchNetwork, initialize
 
@@ -31,9 +32,9 @@ class ImplicitLayer(LoopedLayer):
 
     def __init__(self, hidden_size: int, num_heads: int, loop_blocks: int = 1) -> None:
         super().__init__(hidden_size, num_heads, loop_blocks)
-        self.injection = TokenLinear(hidden_size, hidden_size)
-        self.proj_fc1 = TokenLinear(2 * hidden_size, 2 * hidden_size)
-        self.proj_fc2 = TokenLinear(2 * hidden_size, hidden_size)
+        self.injection = nn.Linear(hidden_size, hidden_size)
+        self.proj_fc1 = nn.Linear(2 * hidden_size, 2 * hidden_size)
+        self.proj_fc2 = nn.Linear(2 * hidden_size, hidden_size)
 
     def bind(self, x_pre: Tensor, condition: Tensor) -> Function:
         """The f of one step, for given x_pre (batch, tokens, hidden) and condition (batch, hidden).
@@ -41,7 +42,7 @@ class ImplicitLayer(LoopedLayer):
         proj_fc1([z, x~]) = W_z z + (W_x x~ + b). The bracket is computed here, once.
         """
         weight_z, weight_x = (half.contiguous() for half in self.proj_fc1.weight.chunk(2, dim=1))
-        injected = token_linear(self.injection(x_pre), weight_x, self.proj_fc1.bias)
+        injected = F.linear(self.injection(x_pre), weight_x, self.proj_fc1.bias)
         weight_z = weight_z.to(injected.dtype)  # autocast caches casts of parameters only
         return self.repeated(weight_z=weight_z, injected=injected, modulations=self.modulations(condition))
 
@@ -49,7 +50,7 @@ class ImplicitLayer(LoopedLayer):
         self, z: Tensor, modulations: list[Modulation], weight_z: Tensor, injected: Tensor
     ) -> Tensor:
         """f(z): (batch, tokens, hidden) -> the same shape. `bind` computes the other arguments."""
-        hidden = gelu_tanh(token_linear(z, weight_z).add_(injected))
+        hidden = gelu_tanh(F.linear(z, weight_z).add_(injected))
         return super().iterate(self.proj_fc2(hidden), modulations)
 
 
@@ -64,6 +65,7 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         n_post: explicit blocks after it.
         loop_blocks: blocks in the implicit layer.
         reuse_mix: share g of `init` in the start of the iteration, g init + (1 - g) x_pre; the paper has g = 1.
+        iterations: of `forward` where none are given.
     """
 
     def __init__(
@@ -80,23 +82,25 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         n_post: int = 1,
         loop_blocks: int = 1,
         reuse_mix: float = 1.0,
+        iterations: int = ITERATIONS,
     ) -> None:
         super().__init__(input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma)
-        self.reuse_mix = reuse_mix
+        self.reuse_mix, self.iterations = reuse_mix, iterations
         self.pre = BlockStack(n_pre, hidden_size, num_heads)
         self.implicit = ImplicitLayer(hidden_size, num_heads, loop_blocks)
         self.post = BlockStack(n_post, hidden_size, num_heads)
         initialize(self)
 
     def forward(
-        self, x: Tensor, t: Tensor, y: Tensor, *, iterations: int | Solver, init: Tensor | None = None
+        self, x: Tensor, t: Tensor, y: Tensor, *, iterations: int | Solver | None = None, init: Tensor | None = None
     ) -> tuple[Tensor, Solution]:
         """Predict, solving the implicit layer.
 
         Args:
             x: (batch, in_channels, size, size).
             t, y: (batch,) timesteps and labels.
-            iterations: a number of iterations, or a solver (`FixedCount`, `Tolerance`, `Unroll`).
+            iterations: a number of iterations, or a solver (`FixedCount`, `Tolerance`, `Unroll`); by default the
+                configuration's number, which a warning names.
             init: start of the iteration (batch, tokens, hidden), e.g. `Solution.z` of the previous step (Sec. 3.3,
                 reuse), mixed with x_pre by `reuse_mix`. The default is x_pre.
 
@@ -106,7 +110,7 @@ class FPDM(PatchNetwork, PyTorchModelHubMixin):
         label = self.y_embedder(y)
         x_pre = self.pre(self.to_tokens(x), label)
         f = self.implicit.bind(x_pre, label + self.t_embedder(t))
-        solution = as_solver(iterations)(f, x_pre if init is None else self._mixed(x_pre, init))
+        solution = as_solver(self.chosen(iterations))(f, x_pre if init is None else self._mixed(x_pre, init))
         return self.to_image(self.post(solution.z, label), label), solution
 
     def _mixed(self, x_pre: Tensor, init: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from models.config import ITERATIONS
 from models.diffusion.denoiser import Prediction
 from models.fixed_point.solvers import Function, Solution, Solver, as_solver
 from models.fixed_point.unroll import Unroll
@@ -51,9 +52,9 @@ class LoopedLayer(nn.Module):
         f = partial(self.iterate, **bound)
         return partial(recomputed, f) if self.grad_checkpointing else f
 
-    def compile_region(self) -> None:
-        """Compile an iteration, in place."""
-        self.iterate = torch.compile(self.iterate, dynamic=False)  # type: ignore[method-assign]
+    def compile_region(self, **options: Any) -> None:
+        """Compile an iteration, in place, with options of `torch.compile`."""
+        self.iterate = torch.compile(self.iterate, **options)  # type: ignore[method-assign]
 
     def iterate(self, z: Tensor, modulations: list[Modulation]) -> Tensor:
         """One iteration: (batch, tokens, hidden) -> the same shape."""
@@ -71,6 +72,7 @@ class Looped(PatchNetwork, PyTorchModelHubMixin):
         depth: depth of the DiT that this network is compared with. It is kept in the configuration and builds nothing.
         n_pre, n_post: explicit blocks before and after the loop.
         loop_blocks: blocks in the loop.
+        iterations: of `forward` where none are given.
     """
 
     def __init__(
@@ -86,21 +88,26 @@ class Looped(PatchNetwork, PyTorchModelHubMixin):
         n_pre: int = 1,
         n_post: int = 1,
         loop_blocks: int = 1,
+        iterations: int = ITERATIONS,
     ) -> None:
         super().__init__(input_size, patch_size, in_channels, hidden_size, num_classes, learn_sigma)
+        self.iterations = iterations
         self.pre = BlockStack(n_pre, hidden_size, num_heads)
         self.loop = LoopedLayer(hidden_size, num_heads, loop_blocks)
         self.post = BlockStack(n_post, hidden_size, num_heads)
         initialize(self)
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor, *, iterations: int | Solver) -> tuple[Tensor, Solution]:
+    def forward(
+        self, x: Tensor, t: Tensor, y: Tensor, *, iterations: int | Solver | None = None
+    ) -> tuple[Tensor, Solution]:
         """Predict, running the loop.
 
         Args:
             x: (batch, in_channels, size, size).
             t, y: (batch,) timesteps and labels.
-            iterations: a number of iterations, or a solver. An `Unroll` passes the gradient of the detached state on to
-                x_pre: without an injection, pre blocks and embedding would not be trained otherwise.
+            iterations: a number of iterations, or a solver; by default the configuration's number, which a warning
+                names. An `Unroll` passes the gradient of the detached state on to x_pre: without an injection, pre
+                blocks and embedding would not be trained otherwise.
 
         Returns:
             prediction (batch, out_channels, size, size), and the Solution with z (batch, tokens, hidden).
@@ -108,7 +115,7 @@ class Looped(PatchNetwork, PyTorchModelHubMixin):
         label = self.y_embedder(y)
         x_pre = self.pre(self.to_tokens(x), label)
         f = self.loop.bind(x_pre, label + self.t_embedder(t))
-        solver = as_solver(iterations)
+        solver = as_solver(self.chosen(iterations))
         if isinstance(solver, Unroll):
             solver = replace(solver, through_start=True)
         solution = solver(f, x_pre)

@@ -1,5 +1,6 @@
 """The base class of all networks: `predict`, gradient checkpointing and timed parts."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,18 @@ class Network(nn.Module):
     def predict(self, x: Tensor, t: Tensor, y: Tensor, iterations: int | Solver, state: Any = None) -> Prediction:
         """See `Denoiser.predict`."""
         raise NotImplementedError
+
+    iterations = 0  # of a forward pass where none are given; 0 for networks that do not iterate
+
+    def chosen(self, iterations: int | Solver | None) -> int | Solver:
+        """The iterations of a forward pass: those that were asked for, or with a warning the configuration's."""
+        if iterations is not None:
+            return iterations
+        name = type(self).__name__
+        warnings.warn(
+            f"{name} runs {self.iterations} iterations: its configuration's, as none were given", stacklevel=5
+        )
+        return self.iterations
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Have training recompute activations in backward instead of keeping them (timm's convention).

@@ -9,14 +9,18 @@ lambda = log(sqrt(abar) / sqrt(1 - abar)) they solve
 and extrapolate x_0 over lambda from the predictions of earlier steps, so each sampling run needs its own `Multistep`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from models.diffusion.schedule import NoiseSchedule
+from models.diffusion.samplers.registry import Draw, Evaluate, Update, register
 from models.diffusion.timesteps import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.diffusion.schedule import NoiseSchedule
 
 # Replaces abar = 0, where lambda is not finite. diffusers takes 2**-24, which is more than abar at the next three
 # timesteps, so that lambda would first fall.
@@ -25,59 +29,54 @@ TERMINAL_ABAR = 2.0**-30
 
 def noise_ratios(noise_schedule: NoiseSchedule, timesteps: Sequence[int]) -> Tensor:
     """exp(-lambda) at the timesteps, then 0 for the data: diffusers' `sigmas`, (len(timesteps) + 1,), float32."""
+    import torch
+
     abar = noise_schedule.alphas_cumprod[list(timesteps)]
     abar = torch.where(abar == 0, TERMINAL_ABAR, abar)
     return torch.cat([((1 - abar) / abar).sqrt(), abar.new_zeros(1)]).float()
 
 
-def dpm_solver() -> Any:
-    """diffusers' DPM-Solver++(2M). Importing diffusers takes seconds, so it is imported for these samplers only."""
-    from diffusers import DPMSolverMultistepScheduler
-
-    return DPMSolverMultistepScheduler(
-        prediction_type="v_prediction", algorithm_type="dpmsolver++", solver_order=2, thresholding=False
-    )
-
-
-def unipc() -> Any:
-    """diffusers' UniPC-2."""
-    from diffusers import UniPCMultistepScheduler
-
-    return UniPCMultistepScheduler(prediction_type="v_prediction", solver_order=2, thresholding=False)
-
-
 class Multistep:
-    """An `Update` for one sampling run over `schedule`, to be called once a step, in order.
+    """An `Update` for one sampling run over `steps`.
 
     The step to the data and the step to timestep 0 are of first order; the papers' code ends short runs in the same
     way. Lambda rises several times as far in these steps as in the step before, and extrapolating that far makes runs
     of 10 to 30 steps worse than DDIM's.
 
     Args:
-        scheduler: a new `dpm_solver()` or `unipc()`.
+        scheduler: a new scheduler of diffusers, for v-prediction.
         noise_schedule: abar of the training process.
-        schedule: the steps, noisiest first.
+        steps: noisiest first.
     """
 
-    def __init__(self, scheduler: Any, noise_schedule: NoiseSchedule, schedule: Sequence[Step]) -> None:
-        self._schedule, self._done = schedule, 0
+    def __init__(self, scheduler: Any, noise_schedule: NoiseSchedule, steps: Sequence[Step]) -> None:
+        import torch
+
         self._scheduler = scheduler
         # The attributes that set_timesteps would set; it has its own spacings, and UniPC's takes no other timesteps.
-        timesteps = [step.t for step in schedule]
-        self._scheduler.num_inference_steps = len(schedule)
+        timesteps = [step.t for step in steps]
+        self._scheduler.num_inference_steps = len(steps)
         self._scheduler.timesteps = torch.tensor(timesteps)
         self._scheduler.sigmas = noise_ratios(noise_schedule, timesteps)
 
-    def __call__(
-        self, x: Tensor, prediction: Tensor, abar: Tensor, abar_prev: Tensor, draw: Callable[[], Tensor]
-    ) -> Tensor:
-        """x (batch, channels, size, size), prediction (batch, channels or twice as many, ...) -> x_prev; all float32.
-
-        The other arguments are those of every `Update` and are not needed.
-        """
-        step = self._schedule[self._done]
-        self._done += 1
+    def __call__(self, x: Tensor, step: Step, evaluate: Evaluate, draw: Draw) -> Tensor:
         if step.t_prev == 0:
             self._scheduler.lower_order_nums = 0  # start again at first order
-        v = prediction[:, : x.shape[1]]
+        v = evaluate(x, step.t)[:, : x.shape[1]]
         return self._scheduler.step(v, step.t, x, return_dict=False)[0]
+
+
+@register("dpm++", "DPM-Solver++", "#029e73", "^")
+def _dpm_solver(noise_schedule: NoiseSchedule, steps: Sequence[Step]) -> Update:
+    from diffusers import DPMSolverMultistepScheduler  # takes seconds, so for these samplers only
+
+    options = {"prediction_type": "v_prediction", "algorithm_type": "dpmsolver++", "solver_order": 2}
+    return Multistep(DPMSolverMultistepScheduler(**options, thresholding=False), noise_schedule, steps)
+
+
+@register("unipc", "UniPC", "#cc78bc", "D")
+def _unipc(noise_schedule: NoiseSchedule, steps: Sequence[Step]) -> Update:
+    from diffusers import UniPCMultistepScheduler
+
+    options = {"prediction_type": "v_prediction", "solver_order": 2}
+    return Multistep(UniPCMultistepScheduler(**options, thresholding=False), noise_schedule, steps)
