@@ -1,1 +1,1 @@
-"""The machine: devices, processes, locks, signals, files, command lines, provenance of results."""
+"""The operating system: processes, locks, signals, files, errors, command lines."""

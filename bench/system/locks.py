@@ -55,5 +55,5 @@ def _locked(file: IO[str], path: Path, wait: bool) -> bool:
                 f"{path.parent}: files cannot be locked there ({error.strerror}); mount it with locks, or choose "
                 "another folder"
             ) from error
-        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return True

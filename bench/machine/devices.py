@@ -1,12 +1,12 @@
 """Devices and cores: their choice, names and capabilities."""
 
 import os
-import platform
-import shutil
-from pathlib import Path
+import re
 
 import torch
 
+from bench.machine.cgroups import quota_cores
+from bench.machine.processor import processor_name
 from bench.system.errors import BadInputError
 
 
@@ -14,10 +14,10 @@ def pick_device(name: str) -> torch.device:
     """ "auto", "cpu", "cuda" or "cuda:N" -> device; BadInputError if it is not available."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise BadInputError(f"--device {name}: choose auto, cpu, cuda or cuda:N")
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError(f"{device.type} is not supported")
         if name == "cuda" and "LOCAL_RANK" in os.environ:  # each rank has its own GPU
             device = own_gpu("LOCAL_RANK")
         torch.empty(1, device=device)
@@ -39,16 +39,19 @@ def own_gpu(variable: str) -> torch.device:
     return torch.device("cuda", int(os.environ.get(variable, "0")) % max(torch.cuda.device_count(), 1))
 
 
-def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile can work: for a CPU it needs a C++ compiler; for a GPU it brings its own."""
-    compilers = (os.environ.get("CXX", ""), "g++", "clang++")
-    return device.type != "cpu" or any(shutil.which(name) for name in compilers if name)
-
-
 def usable_cores() -> int:
-    """Cores that this process may use: on a cluster those of its task, even if Slurm does not bind it to them."""
+    """Cores that this process may use, 1 or more: those it may run on, of its Slurm task, within its container's quota.
+
+    Slurm need not bind a task to its cores, and a quota binds nothing.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))
+    quota = quota_cores()
+    return max(1, min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)), cores if quota is None else quota))
+
+
+def stay_within_cores() -> None:
+    """Let torch use no more threads than there are usable cores: by itself it takes all cores that it may run on."""
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
 
 
 def default_workers(device: torch.device) -> int:
@@ -56,22 +59,11 @@ def default_workers(device: torch.device) -> int:
     return min(usable_cores(), 8) if device.type == "cpu" else 1
 
 
-def cpu_model() -> str:
-    """The processor's name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def hardware_name(device: torch.device) -> str:
-    """The GPU's name, or the CPU's with its usable cores."""
+    """The GPU's name, or the CPU's with its usable cores. Seconds are compared only where the names are equal."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{cpu_model()}, {usable_cores()} cores"
+    return f"{processor_name()}, {usable_cores()} cores"
 
 
 def supported_dtypes(device: torch.device) -> tuple[str, ...]:
