@@ -4,9 +4,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+if __name__ == "__main__":  # import this code, whatever else Python's path has of the same names
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from bench.prepare.arguments import PrepareArguments
 from bench.spec.arguments import VAE, Places
-from bench.system.allocator import restart_with_tuned_malloc
 from bench.system.command_line import parse, run
 from bench.system.errors import BadInputError
 
@@ -33,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = parse(Arguments, argv)
     suite = arguments.chosen_suite
+    arguments.check_writable()
     reader = arguments.reader(arguments.image_size)
 
     import torch
@@ -60,5 +63,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    restart_with_tuned_malloc()
     sys.exit(run(main))

@@ -8,6 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+if __name__ == "__main__":  # import this code, whatever else Python's path has of the same names
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from bench.prepare.arguments import PrepareArguments
 from bench.store.records import Store
 from bench.system.command_line import parse, run
@@ -41,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     suite = arguments.chosen_suite
     store = Store(arguments.results, suite.name)
     store.check_writable()
+    arguments.check_writable()
 
     from bench.prepare.reference_shards import ReferenceRun
     from bench.quality.extractor import make_extractor

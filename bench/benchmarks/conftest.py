@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from bench.benchmarks.cases import cases, networks_of
+from bench.machine.compiler import why_not_compile
+from bench.machine.devices import pick_device, supported_dtypes
+from bench.machine.provenance import describe
 from bench.profiling.speed import Networks, Part
 from bench.spec.measurements import Speed
-from bench.system.devices import can_compile, pick_device, supported_dtypes
-from bench.system.provenance import describe
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     found = [
         pytest.param(cell, case, id=f"{cell.size}-{cell.dtype}-{case.part}-{case.mode}")
         for size in metafunc.config.getoption("--sizes")
-        for cell in networks_of(size, device.type, supported_dtypes(device), can_compile(device))
+        for cell in networks_of(size, device.type, supported_dtypes(device), not why_not_compile(device))
         for case in cases(cell)
     ]
     metafunc.parametrize(("parts", "case"), found, indirect=["parts"], scope="module")

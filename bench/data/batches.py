@@ -24,6 +24,10 @@ class Batch:
     t: Tensor
     y: Tensor
 
+    def part(self, images: slice) -> "Batch":
+        """Some of its images."""
+        return Batch(self.x0[images], self.noise[images], self.t[images], self.y[images])
+
 
 @lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, count: int) -> Tensor:

@@ -31,7 +31,9 @@ class Church:
             if not len(self._keys):
                 raise ValueError("no images in it")
         except (lmdb.Error, ValueError) as error:
-            raise BadInputError(f"{folder / 'data.mdb'}: damaged ({error}); copy or download it again") from error
+            raise BadInputError(
+                f"{folder / 'data.mdb'}: damaged, or its storage fails ({error}); copy or download it again"
+            ) from error
         self.labels = np.zeros(len(self._keys), dtype=np.int64)
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from bench.data.pixels import ImageData
 from bench.system.errors import BadInputError
+from bench.system.files import read_bytes
 
 USUAL = (Path("data"), Path("/usr/share/datasets/fashion-mnist"))  # torchvision's with root data/; Debian's
 PADDING = 2  # black pixels on each side
@@ -63,8 +64,8 @@ def _read(path: Path, name: str, dimensions: int) -> np.ndarray:
     """The array in an IDX file: two zero bytes, type (8 for uint8), dimensions, sizes (big-endian), values."""
     if (file := _file(path, name)) is None:
         raise BadInputError(f"{path}: no {name} or {name}.gz there; expected the four files of Fashion-MNIST")
+    content = read_bytes(file)
     try:
-        content = file.read_bytes()
         content = gzip.decompress(content) if file.suffix == ".gz" else content
         header, shape = content[:4], struct.unpack_from(f">{dimensions}I", content, 4)
         if header != bytes((0, 0, 8, dimensions)):

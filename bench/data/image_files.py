@@ -5,11 +5,12 @@ import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from bench.data.images import UnreadableImageError, read_file
-from bench.system.errors import BadInputError
+from bench.system.errors import BadInputError, naming
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -40,11 +41,18 @@ class Folder(_Files):
     """The image files in a folder and its subfolders."""
 
     def __init__(self, path: Path) -> None:
-        files = (Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
-        super().__init__(path, (file.relative_to(path).as_posix() for file in files))
+        folders = os.walk(path, onerror=_raise, followlinks=True)
+        files = (Path(folder, name) for folder, _, names in folders for name in names)
+        with naming(path):
+            super().__init__(path, (file.relative_to(path).as_posix() for file in files))
 
     def read(self, index: int) -> bytes:
         return read_file(self._path, self._names[index])
+
+
+def _raise(error: OSError) -> NoReturn:
+    """A folder that cannot be listed is not left out: its images would be missing from the dataset."""
+    raise error
 
 
 class Zip(_Files):
@@ -52,9 +60,9 @@ class Zip(_Files):
 
     def __init__(self, path: Path) -> None:
         try:
-            with zipfile.ZipFile(path) as file:
+            with naming(path), zipfile.ZipFile(path) as file:
                 members = file.namelist()
-        except (OSError, zipfile.BadZipFile) as error:
+        except zipfile.BadZipFile as error:
             raise BadInputError(f"{path}: neither a folder nor a readable zip file ({error})") from error
         super().__init__(path, (name for name in members if not name.startswith("__MACOSX/")))
         self._opened: tuple[int, zipfile.ZipFile] | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.images import read_file
-from bench.system.errors import BadInputError
+from bench.system.errors import BadInputError, first_few, naming
 
 _WNID = re.compile(r"n\d{8}")
 _SUFFIXES = (b".jpeg", b".jpg")
@@ -22,13 +22,19 @@ class ImageNet:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open train/ or its parent folder. BadInputError if `path` is neither."""
+        """Open train/ or its parent folder. BadInputError if `path` is neither, or a class has no images."""
         train = path / "train" if (path / "train").is_dir() else path
-        wnids = sorted(e.name for e in os.scandir(train) if _WNID.fullmatch(e.name)) if train.is_dir() else []
+        entries = os.scandir(train) if train.is_dir() else ()
+        wnids = sorted(entry.name for entry in entries if _WNID.fullmatch(entry.name) and entry.is_dir())
         if not wnids:
             raise BadInputError(f"{path}: no ImageNet there; expected folders train/<wnid>/ of JPEG files")
         with ThreadPoolExecutor(_LISTING_THREADS) as pool:
             self._names = list(pool.map(_list_images, (train / wnid for wnid in wnids)))
+        if empty := [wnid for wnid, names in zip(wnids, self._names, strict=True) if not len(names)]:
+            raise BadInputError(
+                f"{train}: no JPEG files in {len(empty):,} of {len(wnids):,} class folders ({first_few(empty)}); "
+                "complete them, or remove what is no class"
+            )
         self._train, self._wnids = train, wnids
         counts = [len(names) for names in self._names]
         self._starts = np.cumsum([0, *counts])
@@ -47,6 +53,6 @@ class ImageNet:
 
 
 def _list_images(folder: Path) -> np.ndarray:
-    with os.scandir(os.fsencode(folder)) as entries:
+    with naming(folder), os.scandir(os.fsencode(folder)) as entries:
         names = sorted(entry.name for entry in entries if entry.name.lower().endswith(_SUFFIXES))
     return np.array(names, dtype=np.bytes_)

@@ -1,9 +1,8 @@
 """Image datasets as published: images in a fixed order, with labels and the bytes of each file.
 
-Each format has its module (`imagenet`, `image_files`, `church`). `decode` gives the centre crop of DiT and ADM.
+Each format has its module (`imagenet`, `image_files`, `church`). `bench.data.decoding` makes pixels of the bytes.
 """
 
-import io
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -11,18 +10,17 @@ from pkgutil import resolve_name
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from bench.spec.datasets import get_dataset
-from bench.system.errors import BadInputError
+from bench.system.errors import BadInputError, first_few
 
 
 class UnreadableImageError(Exception):
-    """One image is missing or corrupt; the rest of its dataset can be read. The message gives the reason."""
+    """An image is missing, corrupt or of a kind without a rule; the rest of its dataset can be read."""
 
 
 class ImageSource(Protocol):
-    """The images of a dataset in a fixed order. It can be sent to other processes: each opens the files it reads.
+    """One or more images in a fixed order. It can be sent to other processes: each opens the files it reads.
 
     Attributes:
         labels: (count,) int64; zeros if the dataset has no classes.
@@ -78,14 +76,34 @@ def open_images(name: str, path: Path) -> ImageSource:
 
 
 def check_count(name: str, source: ImageSource, any_count: bool) -> None:
-    """BadInputError if the source is empty, or if its size is not the registered one and `any_count` is False."""
+    """BadInputError if the size of the source is not the registered one and `any_count` is False."""
     expected = get_dataset(name).count
-    if not len(source):
-        raise BadInputError(f"{name}: found no images; give the path of the dataset")
     if len(source) != expected and not any_count:
         raise BadInputError(
             f"{name}: found {len(source):,} images, expected {expected:,}; complete the dataset, or accept its images "
             "with --any-count"
+        )
+
+
+def check_classes(labels: np.ndarray, classes: int, what: str) -> None:
+    """BadInputError unless each class has an image and no label is beyond them: samples are made of every class.
+
+    Args:
+        labels: (count,) integers, 0 or more.
+        classes: number of classes; 0 if there are none, and all labels are 0.
+        what: what has these labels, for the message.
+    """
+    counts = np.bincount(labels, minlength=max(classes, 1))
+    if len(counts) > max(classes, 1):
+        raise BadInputError(
+            f"{what}: label {len(counts) - 1} is beyond the {classes:,} classes of the networks; leave out what is not "
+            "in the published dataset, or give every command --classes N for a dataset of N classes"
+        )
+    if missing := np.flatnonzero(counts == 0).tolist():
+        raise BadInputError(
+            f"{what}: no images of {len(missing):,} of {classes:,} classes (labels {first_few(missing)}), "
+            "but samples are made of all; complete the dataset, or give every command --classes N for a dataset of N "
+            "classes"
         )
 
 
@@ -94,38 +112,10 @@ def dataset_digest(labels: np.ndarray, hashes: np.ndarray) -> str:
 
     Args:
         labels: (count,), hashed as little-endian int64.
-        hashes: (count, 32) uint8, SHA-256 of each image file.
+        hashes: (count, 32) uint8, SHA-256 of each image file (`bench.data.decoding.decode_and_hash`).
     """
     if hashes.shape != (len(labels), 32) or hashes.dtype != np.uint8:
         raise ValueError(f"hashes {hashes.shape} {hashes.dtype} do not fit {len(labels)} labels")
     hasher = sha256(labels.astype("<i8").tobytes())
     hasher.update(hashes.tobytes())
     return hasher.hexdigest()
-
-
-def decode(encoded: bytes, size: int) -> np.ndarray:
-    """Decode to RGB and centre-crop: uint8 (3, size, size). UnreadableImageError if the image is corrupt.
-
-    Both sides are halved (box filter) while the shorter one is at least 2 * `size`. Then the shorter one is resized to
-    `size` (bicubic), and the longer one is cropped to its middle.
-    """
-    try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            image = opened.convert("RGB")
-    except MemoryError:
-        raise
-    except OSError as error:  # Pillow's own errors
-        raise UnreadableImageError(str(error)) from error
-    except Exception as error:  # its decoders raise many kinds of errors on corrupt data
-        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
-    return np.ascontiguousarray(np.asarray(_centre_crop(image, size)).transpose(2, 0, 1))
-
-
-def _centre_crop(image: Image.Image, size: int) -> Image.Image:
-    while min(image.size) >= 2 * size:
-        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-    scale = size / min(image.size)
-    width, height = round(image.width * scale), round(image.height * scale)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size) // 2, (height - size) // 2
-    return image.crop((left, top, left + size, top + size))

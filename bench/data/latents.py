@@ -3,12 +3,17 @@
 <folder>/manifest.json       list of the files, with sizes and digests; written last
 <folder>/moments-00007.npy   (images, 2, 2 * channels, height, width) float16: mean and log-variance of each image's
                              latent, then of its mirror image's
-<folder>/hashes-00007.npy    (images, 32) uint8: SHA-256 of each image file
+<folder>/hashes-00007.npy    (images, 32) uint8: SHA-256 of each image file (`bench.data.decoding.decode_and_hash`)
 <folder>/labels.npy          (count,) int64
 <folder>/index.npy           (count,) int64: index of each image in the dataset as published
 """
 
+import errno
+import io
 import json
+import math
+import os
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest, sha256
@@ -21,7 +26,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bench.data.batches import Batch, batch_indices, draw_conditions, positions
-from bench.system.errors import BadInputError
+from bench.system.errors import BadInputError, naming
+from bench.system.files import read_bytes, read_if_there
 from bench.system.progress import interval_s
 from models.diffusion.randomness import generator
 
@@ -40,21 +46,46 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest in a folder. BadInputError if it is missing, damaged or in another format."""
     path = folder / MANIFEST
+    if (content := read_if_there(path)) is None:
+        raise BadInputError(f"{path}: no such file; bench/encode_latents.py encodes a dataset")
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(content)
         if manifest["format"] != FORMAT:
             raise BadInputError(f"{path}: format {manifest['format']}, expected {FORMAT}: encode the dataset again")
         if manifest["digest"] != manifest_digest(manifest):
             raise ValueError("its content does not match its digest")
-    except FileNotFoundError:
-        raise BadInputError(f"{path}: no such file; bench/encode_latents.py encodes a dataset") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"{path} is damaged ({error}): delete it and run bench/encode_latents.py again") from error
     return manifest
 
 
+class _Shard:
+    """The moments in a file, (images, 2, 2 * channels, height, width), read image by image.
+
+    They are not mapped into memory: if a mapped file is truncated or its server is gone, SIGBUS ends the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with naming(path):
+            header = np.load(path, mmap_mode="r")
+            self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        self.shape, self._dtype, self._offset = header.shape, header.dtype, header.offset
+
+    def read(self, row: int, mirror: int) -> np.ndarray:
+        """Moments of an image or its mirror image, (2 * channels, height, width). OSError if they cannot be read."""
+        shape = self.shape[2:]
+        size = math.prod(shape) * self._dtype.itemsize
+        with naming(self._path):
+            content = os.pread(self._file, size, self._offset + (2 * row + mirror) * size)
+            if len(content) != size:
+                raise OSError(errno.EIO, "was truncated")
+        return np.frombuffer(bytearray(content), self._dtype).reshape(shape)
+
+
 class Latents:
-    """An encoded dataset, memory-mapped: moments of any image are read when asked for.
+    """An encoded dataset on disk: moments of any image are read when asked for.
 
     Attributes:
         manifest: the content of manifest.json.
@@ -72,10 +103,10 @@ class Latents:
         self.digest, self.autoencoder_digest = str(manifest["digest"]), str(vae["digest"])
         channels, height, width = manifest["moments_shape"]
         self.shape = (channels // 2, height, width)
-        self.labels = torch.from_numpy(np.load(folder / "labels.npy"))
+        self.labels = torch.from_numpy(np.load(io.BytesIO(read_bytes(folder / "labels.npy"))))
         shards = [file for file in manifest["files"] if file.get("images")]
-        self._moments = [np.load(folder / file["name"], mmap_mode="r") for file in shards]
-        self._starts = np.cumsum([0, *(len(moments) for moments in self._moments)])
+        self._moments = [_Shard(folder / file["name"]) for file in shards]
+        self._starts = np.cumsum([0, *(moments.shape[0] for moments in self._moments)])
         shapes = {moments.shape[1:] for moments in self._moments}
         if shapes != {(2, channels, height, width)} or not self._starts[-1] == len(self.labels) == manifest["count"]:
             raise BadInputError(f"{folder}: the files do not match the manifest; encode the dataset again")
@@ -99,7 +130,7 @@ class Latents:
             _check_hashes(folder, manifest["files"], progress)
         try:
             return cls(folder, manifest)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (EOFError, ValueError, KeyError, TypeError) as error:
             raise BadInputError(f"{folder}: cannot be read ({error}); encode the dataset again") from error
 
     def __len__(self) -> int:
@@ -120,7 +151,7 @@ class Latents:
         shards = np.searchsorted(self._starts, wanted, side="right") - 1
         for place, (shard, row, mirror) in enumerate(zip(shards, wanted - self._starts[shards], mirrors, strict=True)):
             # torch converts float16 faster than numpy, and starts no threads for one image
-            found[place] = torch.from_numpy(self._moments[shard][row, mirror].copy())
+            found[place] = torch.from_numpy(self._moments[shard].read(int(row), int(mirror)))
         return found
 
 
@@ -133,7 +164,7 @@ def _damaged(path: Path, what: str) -> BadInputError:
 def _check_size(path: Path, expected: int) -> None:
     try:
         size = path.stat().st_size
-    except OSError as error:
+    except FileNotFoundError as error:
         raise _damaged(path, f"is missing ({error.strerror})") from error
     if size != expected:
         raise _damaged(path, f"has {size:,} bytes, expected {expected:,}")
@@ -162,7 +193,7 @@ def _check_hashes(folder: Path, files: Sequence[dict[str, Any]], progress: bool)
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 

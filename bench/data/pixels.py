@@ -55,20 +55,24 @@ def load_dataset(name: str, folder: Path | None = None) -> ImageData:
     return _load(name, folder, "train", get_dataset(name).digest)
 
 
-def load_held_out(name: str, folder: Path | None = None) -> ImageData:
+def load_held_out(name: str, folder: Path | None = None, digest: str = "") -> ImageData:
     """Load the test images of the pixel dataset called `name`. Arguments and errors as in `load_dataset`.
 
-    ValueError if the dataset has no test images.
+    `digest`: theirs, where the registration does not have it. ValueError if the dataset has no test images.
     """
-    held_out = get_dataset(name).held_out
-    if held_out is None:
+    if held_out := get_dataset(name).held_out:
+        digest = held_out.digest
+    if not digest:
         raise ValueError(f"dataset {name} has no test images")
-    return _load(name, folder, "test", held_out.digest)
+    return _load(name, folder, "test", digest)
 
 
 def _load(name: str, folder: Path | None, split: str, digest: str) -> ImageData:
-    data = resolve_name(get_dataset(name).opens)(folder, split)
+    dataset = get_dataset(name)
+    data = resolve_name(dataset.opens)(folder, split, *dataset.arguments)
     if data.digest != digest:
+        if dataset.arguments:
+            raise BadInputError(f"{folder}: other images than before (digest {data.digest[:12]}, then {digest[:12]})")
         raise BadInputError(
             f"dataset {name}: {split} images have digest {data.digest[:12]}, expected {digest[:12]}: download it again "
             "or reinstall the package that ships it"

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from bench.evaluation.workers import evaluate_all
+from bench.machine.devices import hardware_name, pick_device
 from bench.sampling.setting import Setting
 from bench.spec.accounts import Account, Prices
 from bench.spec.cells import Cell
 from bench.spec.contenders import Suite
 from bench.spec.measurements import AnyCell, calibration
 from bench.store.prices import kept_prices
-from bench.system.devices import hardware_name, pick_device
 from bench.system.errors import BadInputError
 
 

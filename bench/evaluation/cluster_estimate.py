@@ -8,7 +8,7 @@ from bench.spec.datasets import get_dataset
 from bench.spec.measurements import AnyCell
 from bench.spec.suites import DAY, get_suite
 from bench.store.records import Store
-from bench.training.chains import training_seconds
+from bench.training.runs import training_seconds
 from models.families import forward_macs, parameters
 
 GIB, GB = 2**30, 1e9

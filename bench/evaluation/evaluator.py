@@ -6,6 +6,8 @@ from typing import Any
 import torch
 
 from bench.evaluation.kinds import Inputs, Kind, StoppedError
+from bench.machine.execution import EAGER, Execution
+from bench.machine.provenance import describe, software
 from bench.sampling.sampler import CellSampler, DivergedError
 from bench.sampling.setting import Setting
 from bench.spec.cells import Cell
@@ -13,9 +15,7 @@ from bench.spec.measurements import AnyCell
 from bench.store.finished_batches import forget
 from bench.store.records import Record
 from bench.system.errors import BadInputError
-from bench.system.execution import EAGER, Execution
 from bench.system.files import utc_now
-from bench.system.provenance import describe
 
 
 def make_record(
@@ -46,6 +46,7 @@ class Evaluator:
     def __init__(self, setting: Setting) -> None:
         self.setting, self._sampler = setting, CellSampler(setting)
         self._kinds: dict[str, Kind] = {}
+        software()  # now, because files may change during the evaluation
 
     def evaluate(self, cell: AnyCell) -> Record:
         """Evaluate a cell and write its record.
@@ -63,7 +64,8 @@ class Evaluator:
             if reason := kind.skip(cell):
                 status = "skipped"
             elif training is not None and training["status"] == "diverged":
-                raise DivergedError(f"its training diverged at step {training['step']}")
+                why = f": {training['reason']}" if training.get("reason") else ""  # older summaries have none
+                raise DivergedError(f"its training diverged at step {training['step']}{why}")
             else:
                 measured = kind.measure(cell, inputs)
         except DivergedError as error:

@@ -7,14 +7,14 @@ from bench.evaluation.executors import Work
 from bench.evaluation.plan import Capacity, needed_runs, untrained
 from bench.evaluation.progress_bar import CellsBar
 from bench.evaluation.workers import evaluate_all
+from bench.machine.devices import default_workers, hardware_name, pick_device
 from bench.sampling.setting import Setting
 from bench.spec.measurements import AnyCell
 from bench.store.records import missing
-from bench.system.devices import default_workers, pick_device
 from bench.system.errors import BadInputError
 from bench.system.files import utc_now
 from bench.training import checkpoints
-from bench.training.fairness import check_comparable
+from bench.training.runs import check_comparable
 from bench.training.turns import train_together
 
 
@@ -36,7 +36,8 @@ class Local:
         """The requested workers, or as many as suit the device. A suite for several GPUs is taken to run on GPUs."""
         device = pick_device(self._work.running.device)
         count = self._work.workers or default_workers(device)
-        return Capacity(count, self._work.suite.gpus > 1 or device.type == "cuda")
+        gpu = self._work.suite.gpus > 1 or device.type == "cuda"
+        return Capacity(count, gpu, trainings=self._work.running.side_by_side, hardware=hardware_name(device))
 
     def setting(self) -> Setting:
         """The setting that cells are evaluated with."""
@@ -51,7 +52,15 @@ class Local:
         for training in needed:
             if training not in runs:  # fail before the work, not during it
                 checkpoints.find_ema(store.checkpoint_folder(training), training)
-        train_together(runs, store, setting.device, setting.execution, setting.places, alternate=suite.alternate)
+        train_together(
+            runs,
+            store,
+            setting.device,
+            setting.execution,
+            setting.places,
+            alternate=suite.alternate,
+            side_by_side=self._work.running.side_by_side,
+        )
         check_comparable(store, needed_runs(cells))
         since, todo = utc_now(), missing(store, cells)  # weights trained just now make older records stale
         with CellsBar(todo, store) as bar:

@@ -16,6 +16,8 @@ from torch import Tensor
 from bench.data.pixels import load_dataset, load_held_out
 from bench.evaluation.kinds import Inputs, StoppedError
 from bench.evaluation.samples import Sampling
+from bench.machine.devices import hardware_name
+from bench.machine.provenance import code_digest
 from bench.profiling.peak_memory import PeakMemory
 from bench.quality.extractor import make_extractor
 from bench.quality.meter import Measurement, QualityMeter
@@ -29,10 +31,8 @@ from bench.spec.datasets import get_dataset
 from bench.spec.measurements import Floor
 from bench.store.finished_batches import Part, Partial
 from bench.store.references import read_reference
-from bench.system.devices import hardware_name
 from bench.system.errors import BadInputError
-from bench.system.provenance import code_digest
-from bench.training.clock import median_seconds
+from bench.training.clock import short_median
 
 
 class Meters:
@@ -48,10 +48,12 @@ class Meters:
         if key not in self._meters:
             places = self._setting.places
             kept = reference_of(protocol, places.prepared, suite) if get_dataset(dataset).is_latent else None
-            extractor = make_extractor(protocol.extractor, self._setting.device, places.inception_weights)
+            images = load_dataset(dataset, places.data).images if kept is None else None
+            extractor = make_extractor(protocol.extractor, self._setting.device, places.inception_weights, images)
             check_extractor(extractor, protocol)
-            if kept is None:
-                kept = ReferenceStatistics.from_images(load_dataset(dataset, places.data).images, extractor)
+            if images is not None:
+                kept = ReferenceStatistics.from_images(images, extractor)
+            assert kept is not None
             self._meters[key] = QualityMeter(kept, extractor)
         return self._meters[key]
 
@@ -74,7 +76,9 @@ class Floors:
 
     def measure(self, cell: Floor, inputs: Inputs) -> dict[str, Any]:
         protocol = cell.protocol
-        images = load_held_out(cell.dataset, self._setting.places.data).balanced(protocol.samples)
+        places = self._setting.places
+        data = load_held_out(cell.dataset, places.held_out or places.data, cell.images_digest)
+        images = data.balanced(protocol.samples)
         meter = self._meters.get(cell.suite, cell.dataset, protocol)
         return {"metrics": meter.measure(images, protocol.kid_subsets, protocol.kid_subset_size)}
 
@@ -96,7 +100,7 @@ class Quality(Sampling):
         compiled = time.perf_counter()
         solver = solver_of(cell, sampler)
         search_s = time.perf_counter() - compiled
-        latency_s = median_seconds(lambda: sampler.sample(cell, range(1), solver), device)
+        latency_s = short_median(lambda: sampler.sample(cell, range(1), solver), device)
         measurement = meter.start()
         partial, parts = self._resume(cell, inputs, measurement)
         kept = len(parts)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from bench.evaluation.kinds import Inputs
+from bench.machine.devices import hardware_name, supported_dtypes
 from bench.sampling.cost import cost_of
 from bench.sampling.sampler import Batch, CellSampler
 from bench.sampling.setting import Setting
 from bench.sampling.solvers import solver_of
 from bench.spec.cells import Cell
-from bench.system.devices import hardware_name, supported_dtypes
 
 SeriesByStep = list[list[list[float]]]
 

@@ -10,19 +10,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
 
 import torch
 
 from bench.evaluation.evaluator import Evaluator, make_record
 from bench.evaluation.kinds import Inputs, StoppedError
+from bench.machine.devices import usable_cores
 from bench.sampling.setting import Setting
 from bench.spec.measurements import AnyCell
 from bench.store.records import Record
-from bench.system.children import end_with_parent
-from bench.system.devices import usable_cores
+from bench.system.children import end_with_parent, watched
+from bench.system.errors import BadInputError
 from bench.system.files import utc_now
 from bench.system.locks import hold
+from bench.system.malloc import keep_freed_memory
+from bench.system.signals import tell
 
 
 class CellWorker:
@@ -49,21 +52,28 @@ class CellWorker:
             return self._evaluator.evaluate(cell)
 
 
+class StuckError(BrokenProcessPool):
+    """A worker process was killed because it was stuck (`bench.system.children.watched`)."""
+
+
 _worker: CellWorker | None = None
 
 
-def _start(setting: Setting, threads: int, stop: Event) -> None:
+def _start(setting: Setting, threads: int, stop: Connection, ready: Connection) -> None:
     global _worker
     end_with_parent()  # a killed parent must not leave workers behind
     for number in (signal.SIGINT, signal.SIGUSR2):  # the parent handles them; batches under way are finished
         signal.signal(number, signal.SIG_IGN)
+    keep_freed_memory()
     torch.set_num_threads(threads)
-    _worker = CellWorker(replace(setting, stopping=stop.is_set))
+    _worker = CellWorker(replace(setting, stopping=stop.poll))
+    ready.send_bytes(b"ready")
 
 
-def _evaluate(cell: AnyCell, wait: bool) -> Record | None:
+def _evaluate(cell: AnyCell, wait: bool) -> bool:
+    """Whether the cell has its record. The parent reads it from disk: a worker may be killed while it sends much."""
     assert _worker is not None
-    return _worker.evaluate(cell, wait)
+    return _worker.evaluate(cell, wait) is not None
 
 
 def in_order(cells: Sequence[AnyCell]) -> list[AnyCell]:
@@ -105,6 +115,8 @@ def evaluate_all(cells: Sequence[AnyCell], setting: Setting, apart: bool = False
         whole = getattr(cell, "whole_machine", not cell.alone)
         try:
             yield from _in_pool([cell], replace(setting, workers=1), usable_cores() if whole else threads, wait=True)
+        except StuckError:
+            yield lost(cell, setting, "timeout", "its process was stuck for an hour, without any CPU time")
         except BrokenProcessPool:
             yield lost(cell, setting, "oom", "its process was killed, most likely for memory")
 
@@ -122,14 +134,44 @@ def _in_pool(cells: Sequence[AnyCell], setting: Setting, threads: int, wait: boo
     if not cells:
         return
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(
-        setting.workers, mp_context=context, initializer=_start, initargs=(setting, threads, stop)
-    )
-    try:
-        for future in as_completed([pool.submit(_evaluate, cell, wait) for cell in cells]):
-            if (record := future.result()) is not None:
-                yield record
-    finally:
-        stop.set()  # done or interrupted: the next command goes on with quality cells under way
-        pool.shutdown(wait=True, cancel_futures=True)
+    # Pipes, as an event has a lock, which a killed worker would keep. Workers stop when the parent closes its end.
+    (stop, going_on), (begun, ready) = context.Pipe(duplex=False), context.Pipe(duplex=False)
+    with stop, going_on, begun, ready:
+        try:
+            pool = ProcessPoolExecutor(
+                setting.workers, mp_context=context, initializer=_start, initargs=(setting, threads, stop, ready)
+            )
+        except (OSError, ImportError) as error:
+            raise BadInputError(
+                f"/dev/shm: processes cannot share a lock there ({error}); give it some space, or evaluate in one "
+                "process with --workers 1"
+            ) from error
+        try:
+            futures = {pool.submit(_evaluate, cell, wait): cell for cell in cells}
+            with watched(multiprocessing.active_children()) as stuck:
+                try:
+                    for future in as_completed(futures):
+                        if future.result() and (record := setting.store.read(futures[future])) is not None:
+                            yield record
+                except BrokenProcessPool as error:
+                    if stuck:
+                        raise StuckError from error
+                    raise
+                except KeyboardInterrupt:
+                    tell("finishing the batches under way; Ctrl-C again ends at once")
+                    raise
+                finally:
+                    going_on.close()  # done or interrupted: the next command goes on with quality cells under way
+                    try:
+                        pool.shutdown(wait=True, cancel_futures=True)
+                    except KeyboardInterrupt:  # asked twice
+                        for child in multiprocessing.active_children():
+                            child.kill()
+                        raise
+        except BrokenProcessPool as error:
+            if setting.workers > 1 or begun.poll():
+                raise
+            raise BadInputError(
+                "a worker process ended before it began, most likely for memory (its own messages are above): run the "
+                "same command again, or with --workers 1"
+            ) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.spec.datasets import get_dataset
 from bench.spec.suites import Suite, get_suite
 from bench.system.errors import BadInputError
+from bench.system.files import check_writable
 
 if TYPE_CHECKING:
     import torch
@@ -39,11 +40,13 @@ class PrepareArguments:
     """Leave out images that cannot be read."""
     any_count: bool = False
     """Accept a dataset with another number of images than the published one."""
+    classes: int | None = None
+    """Number of classes, for a dataset that has others than the published one: the same in every command."""
 
     @cached_property
     def chosen_suite(self) -> Suite:
         """The suite. BadInputError if it is unknown, if it has no latents, or if a number is too small."""
-        suite = get_suite(self.suite)
+        suite = get_suite(self.suite, classes=self.classes)
         if not get_dataset(suite.dataset).is_latent:
             raise BadInputError(f"--suite {self.suite}: trains on pixels and needs no preparation")
         for name, least in _LEAST.items():
@@ -53,19 +56,25 @@ class PrepareArguments:
         return suite
 
     def reader(self, image_size: int) -> "Reader":
-        """A reader of the dataset's images. BadInputError if the dataset is missing or incomplete."""
-        from bench.data.images import check_count, open_images
+        """A reader of the dataset's images. BadInputError if the dataset is missing, incomplete or of other classes."""
+        from bench.data.images import check_classes, check_count, open_images
+        from bench.machine.devices import usable_cores
         from bench.prepare.reading import Reader
-        from bench.system.devices import usable_cores
 
         dataset = self.chosen_suite.dataset
         source = open_images(dataset, self.data)
         check_count(dataset, source, self.any_count)
+        check_classes(source.labels, self.chosen_suite.baseline.config.num_classes, dataset)
         workers = min(usable_cores(), 8) if self.workers is None else self.workers
         return Reader(source, image_size, self.batch_size, workers, self.skip_bad)
 
+    def check_writable(self) -> None:
+        """BadInputError if prepared files cannot be written."""
+        check_writable(self.prepared / self.suite, f"--prepared {self.prepared}")
+
     def chosen_device(self) -> "torch.device":
         """The device. BadInputError if it is missing."""
-        from bench.system.devices import pick_task_device
+        from bench.machine.devices import pick_task_device, stay_within_cores
 
+        stay_within_cores()
         return pick_task_device(self.device)

@@ -22,7 +22,7 @@ from bench.prepare.fingerprint import check_ends, sample
 from bench.prepare.reading import ReadBatch, Reader, Unreadable
 from bench.prepare.shards import Shards, Summary, first_shard
 from bench.system.errors import BadInputError
-from bench.system.files import write_json, write_whole
+from bench.system.files import read_bytes, write_bytes, write_json
 from bench.system.locks import hold
 from bench.system.progress import interval_s
 from models.autoencoder import LatentAutoencoder
@@ -112,10 +112,11 @@ class Encoding:
         with hold(self.folder / "settings.lock", wait=True):
             if not path.exists():
                 write_json(path, self.settings)
+        content = read_bytes(path)
         try:
-            begun = dict(json.loads(path.read_text()))
+            begun = dict(json.loads(content))
             sampled = dict(begun.pop("sample"))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise BadInputError(
                 f"{path} is damaged ({error!r}): choose another --prepared, or empty its folder"
             ) from error
@@ -222,10 +223,10 @@ class Encoding:
                     raise ValueError(f"{file['name']} is truncated")
             left_out = [image["index"] for image in summary["unreadable"]]
             index = np.setdiff1d(np.arange(part.start, part.stop, dtype=np.int64), left_out)
-            hashes = np.load(self._hashes_path(shard))
+            hashes = np.load(io.BytesIO(read_bytes(self._hashes_path(shard))))
             if hashes.shape != (len(index), 32):
                 raise ValueError(f"hashes of shape {hashes.shape} for {len(index)} images")
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (FileNotFoundError, EOFError, ValueError, KeyError, TypeError) as error:
             raise self.shards.damaged(shard, error) from error
         check_ends(self.source, index, hashes, str(self.shards.path(shard)))
         return summary, index, hashes
@@ -239,5 +240,5 @@ def _write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
     buffer = io.BytesIO()
     np.save(buffer, array)
     content = buffer.getbuffer()
-    write_whole(path, lambda file: file.write(content))
+    write_bytes(path, content)
     return {"name": path.name, "bytes": len(content), "sha256": sha256(content).hexdigest()}

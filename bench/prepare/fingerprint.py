@@ -5,7 +5,8 @@ from hashlib import sha256
 
 import numpy as np
 
-from bench.data.images import ImageSource, UnreadableImageError, decode, read_image
+from bench.data.decoding import decode_and_hash
+from bench.data.images import ImageSource, UnreadableImageError, read_image
 from bench.system.errors import BadInputError
 
 _IMAGES = 16
@@ -16,9 +17,7 @@ def sample(source: ImageSource) -> dict[str, str]:
     count, hashes = min(_IMAGES, len(source)), {}
     for index in (i * len(source) // count for i in range(count)):
         with suppress(UnreadableImageError):
-            encoded = read_image(source, index)
-            decode(encoded, 1)
-            hashes[str(index)] = sha256(encoded).hexdigest()
+            hashes[str(index)] = decode_and_hash(read_image(source, index), 1)[1].hex()
     return hashes
 
 
@@ -31,7 +30,7 @@ def fingerprint(source: ImageSource) -> str:
 
 
 def check_ends(source: ImageSource, indices: np.ndarray, hashes: np.ndarray, made: str) -> None:
-    """BadInputError if the first or last image of a part that was read earlier has changed since.
+    """BadInputError if the first or last image of a part that was read earlier, or its decoding, has changed since.
 
     Args:
         source: the dataset as it is now.
@@ -44,7 +43,10 @@ def check_ends(source: ImageSource, indices: np.ndarray, hashes: np.ndarray, mad
             encoded = read_image(source, int(indices[row]))
         except UnreadableImageError:  # it could be read when the part was made
             continue
-        if sha256(encoded).digest() != hashes[row].tobytes():
+        found = b""
+        with suppress(UnreadableImageError):
+            found = decode_and_hash(encoded, 1)[1]
+        if found != hashes[row].tobytes():
             raise BadInputError(
                 f"{made} was made from another image {source.name(int(indices[row]))}: give the same dataset by "
                 "--data, or choose another --prepared"

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from hashlib import sha256
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from bench.data.images import ImageSource, UnreadableImageError, decode, read_image
-from bench.system.children import end_with_parent
+from bench.data.decoding import decode_and_hash
+from bench.data.images import ImageSource, UnreadableImageError, read_image
+from bench.system.children import DiedError, in_turns
 from bench.system.errors import BadInputError
 
 
@@ -30,7 +28,7 @@ class ReadBatch:
 
     Attributes:
         images: (batch, 3, size, size) uint8, cropped by `decode`.
-        hashes: (batch, 32) uint8, SHA-256 of each image file.
+        hashes: (batch, 32) uint8, SHA-256 of each image file, by `decode_and_hash`.
         indices: (batch,) int64, indices in the source.
         unreadable: the images that are left out.
     """
@@ -44,28 +42,6 @@ class ReadBatch:
     def count(self) -> int:
         """Number of images, unreadable ones included."""
         return len(self.indices) + len(self.unreadable)
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    index: int
-    image: np.ndarray
-    hash: bytes
-
-
-class _Decoder(Dataset["_Decoded | Unreadable | BadInputError"]):
-    def __init__(self, source: ImageSource, size: int) -> None:
-        self._source, self._size = source, size
-
-    def __getitem__(self, index: int) -> "_Decoded | Unreadable | BadInputError":
-        """Returns errors: raised in a worker process they would become a traceback."""
-        try:
-            encoded = read_image(self._source, index)
-            return _Decoded(index, decode(encoded, self._size), sha256(encoded).digest())
-        except UnreadableImageError as error:
-            return Unreadable(index, self._source.name(index), " ".join(str(error).split()) or "unreadable")
-        except BadInputError as error:
-            return error
 
 
 class UnreadableImagesError(Exception):
@@ -102,39 +78,36 @@ class Reader:
         """Batches of the images `indices`, in order. Unreadable images leave a batch smaller, or empty.
 
         Raises:
-            BadInputError: the storage fails, so that nothing is known of the image.
+            BadInputError: the storage fails, so that nothing is known of the image, or a worker process dies.
             UnreadableImagesError: after the last batch, if images are unreadable and `skip_bad` is False.
         """
-        loader = DataLoader(
-            _Decoder(self.source, self.size),
-            batch_size=self.batch_size,
-            sampler=indices,
-            num_workers=self.workers,
-            collate_fn=partial(_collate, size=self.size),
-            worker_init_fn=_end_with_parent,
-        )
+        parts = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
+        read = map(self._read, parts) if not self.workers else in_turns(self._read, parts, self.workers)
         unreadable: list[Unreadable] = []
-        for batch in loader:
-            if isinstance(batch, BadInputError):
-                raise batch
-            unreadable += batch.unreadable
-            yield batch
+        try:
+            for images, hashes, kept, left_out in read:
+                unreadable += left_out
+                yield ReadBatch(torch.from_numpy(images), hashes, kept, tuple(left_out))
+        except DiedError as error:
+            raise BadInputError(
+                f"--workers {self.workers}: a process that reads images {error}; run the same command again to go on, "
+                "with fewer workers if memory is short, or with --workers 0"
+            ) from error
         if unreadable and not self.skip_bad:
             raise UnreadableImagesError(unreadable)
 
-
-def _end_with_parent(_: int) -> None:
-    end_with_parent()
-
-
-def _collate(items: Sequence[_Decoded | Unreadable | BadInputError], size: int) -> ReadBatch | BadInputError:
-    if failures := [item for item in items if isinstance(item, BadInputError)]:
-        return failures[0]
-    good = [item for item in items if isinstance(item, _Decoded)]
-    images = np.stack([item.image for item in good]) if good else np.empty((0, 3, size, size), dtype=np.uint8)
-    return ReadBatch(
-        images=torch.from_numpy(images),
-        hashes=np.frombuffer(b"".join(item.hash for item in good), dtype=np.uint8).reshape(-1, 32),
-        indices=np.array([item.index for item in good], dtype=np.int64),
-        unreadable=tuple(item for item in items if isinstance(item, Unreadable)),
-    )
+    def _read(self, indices: range) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Unreadable]]:
+        """The content of a batch. As arrays: tensors would be sent to another process through /dev/shm."""
+        images = np.empty((len(indices), 3, self.size, self.size), dtype=np.uint8)
+        hashes, kept, unreadable = list[bytes](), list[int](), list[Unreadable]()
+        for index in indices:
+            try:
+                images[len(kept)], digest = decode_and_hash(read_image(self.source, index), self.size)
+            except UnreadableImageError as error:
+                reason = " ".join(str(error).split()) or "unreadable"
+                unreadable.append(Unreadable(index, self.source.name(index), reason))
+                continue
+            hashes.append(digest)
+            kept.append(index)
+        digests = np.frombuffer(bytearray(b"".join(hashes)), dtype=np.uint8).reshape(-1, 32)
+        return images[: len(kept)], digests, np.array(kept, dtype=np.int64), unreadable

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,7 +33,7 @@ from bench.spec.cells import spec_hash
 from bench.spec.reference import Reference
 from bench.store.references import read_reference, reference_path, write_reference
 from bench.system.errors import BadInputError
-from bench.system.files import write_whole
+from bench.system.files import read_bytes, write_bytes
 from bench.system.locks import hold
 from bench.system.progress import interval_s
 
@@ -82,7 +82,9 @@ class ReferenceRun:
         """
         self._check_results()
         if (path := self._find()) is not None:
-            return self._use(path)
+            outcome = self._use(path)
+            self._remove_parts()  # left by a process that was killed after it merged them
+            return outcome
         self._shards.check_left_out()
         try:
             complete = self._shards.make(self._make)
@@ -139,8 +141,7 @@ class ReferenceRun:
                 part.add(batch)
                 unreadable += [bad.name for bad in batch.unreadable]
                 bar.update(batch.count)
-        content = save(part.finish())
-        write_whole(self._tensors_path(shard), lambda file: file.write(content))
+        write_bytes(self._tensors_path(shard), save(part.finish()))
         return {"images": len(images) - len(unreadable), "unreadable": unreadable}
 
     def _merge(self) -> str:
@@ -171,8 +172,9 @@ class ReferenceRun:
         return f"reference statistics of {moments.count:,} images{without} -> {path}"
 
     def _read(self, shard: int) -> dict[str, np.ndarray]:
+        content = read_bytes(self._tensors_path(shard))
         try:
-            return load_file(self._tensors_path(shard))
+            return load(content)
         except Exception as error:
             raise self._shards.damaged(shard, error) from error
 

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.prepare.reading import Unreadable, UnreadableImagesError
-from bench.system.errors import BadInputError
-from bench.system.files import write_json, write_whole
+from bench.system.errors import BadInputError, first_few
+from bench.system.files import read_bytes, write_bytes, write_json, write_text
 from bench.system.locks import hold
 
 Summary = dict[str, Any]
-_SHOWN = 3  # unreadable images in a message
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,10 @@ class Shards:
     def read(self, shard: int) -> Summary:
         """The summary of a shard. BadInputError if its file is missing or damaged."""
         try:
-            summary = json.loads(self.path(shard).read_text())
+            summary = json.loads(read_bytes(self.path(shard)))
             if not isinstance(summary, dict) or not isinstance(summary["unreadable"], list):
                 raise ValueError("not the summary of a shard")
-        except (OSError, ValueError, KeyError) as error:
+        except (FileNotFoundError, ValueError, KeyError) as error:
             raise self.damaged(shard, error) from error
         return summary
 
@@ -124,14 +123,14 @@ class Shards:
         whole, rows = self.folder / f"{self.stem}-unreadable.txt", list[str]()
         for shard in range(len(self)):
             with suppress(FileNotFoundError):
-                rows += self._list_path(shard).read_text("utf-8").rstrip("\n").split("\n")
+                rows += read_bytes(self._list_path(shard)).decode().rstrip("\n").split("\n")
         if not rows or self.skip_bad:
             whole.unlink(missing_ok=True)
             return
-        write_whole(whole, lambda file: file.write("".join(f"{row}\n" for row in rows).encode()))
-        shown = ", ".join("{1} ({2})".format(*row.split("\t")) for row in rows[:_SHOWN])
+        write_text(whole, "".join(f"{row}\n" for row in rows))
+        shown = first_few(["{1} ({2})".format(*row.split("\t")) for row in rows])
         raise BadInputError(
-            f"{len(rows)} unreadable image{'s' * (len(rows) > 1)}: {shown}{', ...' * (len(rows) > _SHOWN)} "
+            f"{len(rows)} unreadable image{'s' * (len(rows) > 1)}: {shown} "
             f"(all are listed in {whole}); repair them, or leave them out with --skip-bad"
         )
 
@@ -150,4 +149,4 @@ def first_shard(count: int) -> int:
 def _write_list(path: Path, images: Iterable[Unreadable]) -> None:
     """Write a line for each image: index, name, reason."""
     lines = "".join(f"{bad.index}\t{' '.join(bad.name.split())}\t{bad.reason}\n" for bad in images)
-    write_whole(path, lambda file: file.write(lines.encode(errors="backslashreplace")))
+    write_bytes(path, lines.encode(errors="backslashreplace"))

@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+if __name__ == "__main__":  # import this code, whatever else Python's path has of the same names
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 import torch
 import torch.nn.functional as F
 import tyro
@@ -26,7 +29,7 @@ from bench.spec.datasets import get_dataset
 from bench.spec.extractors import get_extractor
 from bench.system.command_line import parse, run
 from bench.system.errors import BadInputError
-from bench.system.files import write_json, write_whole
+from bench.system.files import write_bytes, write_json
 from bench.system.progress import interval_s
 
 
@@ -125,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     report = {"held_out": len(held_out.labels), "accuracy": round(accuracy(model, held_out), 4)}
     path = weights_path(name)
     content = save(model.state_dict())
-    write_whole(path, lambda file: file.write(content))
+    write_bytes(path, content)
     write_json(path.with_suffix(".json"), asdict(RECIPES[name]) | report)
     print(f"accuracy {report['accuracy']:.2%} on {report['held_out']} held-out images -> {path.name}")
     if (digest := weights_digest(content)) != get_extractor(name).digest:

@@ -10,9 +10,9 @@ from functools import partial
 
 import torch
 
+from bench.machine.dtypes import autocast
+from bench.machine.execution import Execution
 from bench.profiling.noise import sample_twice, training_step
-from bench.system.dtypes import autocast
-from bench.system.execution import Execution
 from models.config import ModelConfig
 from models.families import build
 from models.fixed_point.unroll import Unroll

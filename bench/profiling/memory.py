@@ -14,7 +14,6 @@ tokens) matrix and runs on a V100 too; flash attention keeps the same tensors.
 import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -25,8 +24,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from bench.machine.dtypes import DTYPES
 from bench.profiling.noise import NoiseSource, sample_twice
-from bench.system.dtypes import DTYPES
 from bench.training.step import Forward, batch_loss
 from models.config import ModelConfig
 from models.diffusion.schedule import linear_schedule
@@ -201,8 +200,8 @@ def sampling_memory(config: ModelConfig, batch_size: int, iterations: int, dtype
 def _loss(model: Network, config: ModelConfig, batch_size: int, unroll: Unroll, low: torch.dtype | None) -> Tensor:
     """The trainer's loss on a batch of noise."""
     meta = torch.device("meta")
-    draw, schedule = partial(NoiseSource(config, meta).draw, 0, 0, batch_size), linear_schedule(TIMESTEPS)
-    return batch_loss(Forward(model), schedule, draw, meta, unroll, lambda: _CudaRules(low)).total.mean()
+    batch, schedule = NoiseSource(config, meta).draw(0, 0, batch_size), linear_schedule(TIMESTEPS)
+    return batch_loss(Forward(model), schedule, batch, meta, unroll, lambda: _CudaRules(low)).total.mean()
 
 
 def _low(dtype: str) -> torch.dtype | None:

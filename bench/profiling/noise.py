@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 import torch
 
 from bench.data.batches import Batch
+from bench.machine.execution import EAGER, Execution
 from bench.spec.contenders import TrainingRecipe
-from bench.system.execution import EAGER, Execution
 from bench.training.step import TrainingStep
 from models.config import ModelConfig
 from models.diffusion.sampling import SampleNoise, sample

@@ -13,14 +13,16 @@ from itertools import product
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
+from bench.machine.compiler import why_not_compile
+from bench.machine.devices import supported_dtypes
+from bench.machine.dtypes import DTYPES, autocast
 from bench.profiling.noise import training_step
 from bench.profiling.plain_networks import PlainStack, plain_network
 from bench.sampling.setting import Setting
 from bench.spec.measurements import Speed
-from bench.system.devices import can_compile, supported_dtypes
-from bench.system.dtypes import DTYPES, autocast
 from bench.system.progress import interval_s
 from bench.training.clock import seconds_of
 from models.config import ModelConfig
@@ -32,7 +34,6 @@ from models.families import build, family_of, forward_passes
 from models.fixed_point.unroll import Unroll
 from models.networks.blocks import BlockStack
 from models.networks.compiled import compile_regions
-from models.networks.linear import token_linear
 from models.networks.network import Network
 
 ROUNDS = 5
@@ -77,8 +78,8 @@ class Speeds:
         """Skips a device that does not compute in the dtype, or for which torch.compile cannot work."""
         if cell.dtype not in supported_dtypes(self._device):
             return f"{self._device.type} does not compute in {cell.dtype} here"
-        lacking = cell.compiled and not can_compile(self._device)
-        return "torch.compile needs a C++ compiler, and there is none" if lacking else ""
+        reason = why_not_compile(self._device) if cell.compiled else ""
+        return f"torch cannot compile here: {reason}" if reason else ""
 
     def measure(self, cell: Speed, inputs: object) -> dict[str, Any]:
         """`metrics` are medians, `series` the seconds of every round by part, for one batch.
@@ -171,7 +172,7 @@ class Networks:
         return {
             "stack": self._inferred(lambda: stack(x, condition)),
             "plain stack": self._inferred(lambda: plain(x, condition)),
-            "product": self._inferred(lambda: token_linear(side, side[0])),
+            "product": self._inferred(lambda: F.linear(side, side[0])),
         }
 
     def plain_parts(self) -> dict[str, Part]:

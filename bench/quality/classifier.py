@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from bench.quality.extractor import Extractor
 from bench.spec.extractors import FeatureExtractor
 from bench.system.errors import BadInputError
+from bench.system.files import read_bytes, read_if_there
 
 MAP_SIZE = 8  # largest input of the last convolution, pixels a side
 
@@ -64,8 +65,10 @@ def weights_digest(content: bytes) -> str:
 
 def load_classifier(path: Path) -> SmallClassifier:
     """Read a classifier from a safetensors file. BadInputError if the file is missing or damaged."""
+    if (content := read_if_there(path)) is None:
+        raise BadInputError(f"extractor weights {path} cannot be read (no such file): restore the file")
     try:
-        weights = load_file(path)
+        weights = load(content)
         model = SmallClassifier(
             in_channels=weights["conv1.weight"].shape[1],
             num_classes=weights["head.weight"].shape[0],
@@ -78,11 +81,13 @@ def load_classifier(path: Path) -> SmallClassifier:
     return model.eval().requires_grad_(False)
 
 
-def load_shipped(extractor: FeatureExtractor, device: torch.device, _weights: Path | None) -> Extractor:
+def load_shipped(
+    extractor: FeatureExtractor, device: torch.device, _weights: Path | None, _images: Tensor | None = None
+) -> Extractor:
     """A shipped extractor on a device. BadInputError if its weights are missing, damaged or not the registered ones."""
     path = weights_path(extractor.name)
     classifier = load_classifier(path)
-    if (found := weights_digest(path.read_bytes())) != extractor.digest:
+    if (found := weights_digest(read_bytes(path))) != extractor.digest:
         raise BadInputError(
             f"extractor weights {path} have digest {found}, bench/spec/extractors.py registers {extractor.digest}: "
             "restore the file, or register the new weights"

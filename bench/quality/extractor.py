@@ -34,16 +34,19 @@ class Extractor:
             return self._network(images.to(self._device))[0].cpu()
 
 
-def make_extractor(name: str, device: torch.device, weights: Path | None = None) -> Extractor:
+def make_extractor(
+    name: str, device: torch.device, weights: Path | None = None, images: Tensor | None = None
+) -> Extractor:
     """The registered extractor called `name` on a device.
 
     Args:
         name: as registered in `bench.spec.extractors`.
         device: where features are computed.
         weights: file with Inception's weights; None for torch-fidelity's download. Shipped extractors ignore it.
+        images: the reference images, uint8 (count, channels, size, size), for an extractor that is fitted to them.
 
     Raises:
         BadInputError: the extractor is unknown, or its weights are missing, damaged or not the registered ones.
     """
     extractor = get_extractor(name)
-    return resolve_name(extractor.loads)(extractor, device, weights)
+    return resolve_name(extractor.loads)(extractor, device, weights, images)

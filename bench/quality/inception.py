@@ -11,22 +11,23 @@ from hashlib import sha256
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 
 import torch
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from bench.quality.extractor import Extractor
 from bench.spec.extractors import INCEPTION, FeatureExtractor
+from bench.store.tensors import as_state_dict
 from bench.system.errors import BadInputError
 
 LAYER = "2048"  # the last pooling layer, the features of FID and KID
 
 
-def load_inception(extractor: FeatureExtractor, device: torch.device, weights: Path | None) -> Extractor:
+def load_inception(
+    extractor: FeatureExtractor, device: torch.device, weights: Path | None, _images: Tensor | None = None
+) -> Extractor:
     """Inception on a device, with weights from a file.
 
     Args:
@@ -42,7 +43,9 @@ def load_inception(extractor: FeatureExtractor, device: torch.device, weights: P
         content = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"--inception-weights {path}: cannot be read ({error.strerror or error})") from error
-    state, ours = _state_dict(path, content), BytesIO()
+    if (state := as_state_dict(path, content)) is None:
+        raise BadInputError(f"{_not_weights(path)} (not a state dict of tensors)")
+    ours = BytesIO()
     torch.save(state, ours)
     ours.seek(0)
     try:
@@ -50,6 +53,7 @@ def load_inception(extractor: FeatureExtractor, device: torch.device, weights: P
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise BadInputError(f"{_not_weights(path)} ({reason}...)") from error
+    network.register_forward_pre_hook(lambda _, inputs: (inputs[0].expand(-1, 3, -1, -1),))  # grey images too
     return Extractor(network, extractor.name, state_digest(state), int(LAYER), device)
 
 
@@ -60,21 +64,6 @@ def state_digest(state: dict[str, Tensor]) -> str:
         hasher.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         hasher.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return hasher.hexdigest()[:16]
-
-
-def _state_dict(path: Path, content: bytes) -> dict[str, Tensor]:
-    """The tensors in a file. No other objects are unpickled."""
-    try:
-        state: Any
-        if path.suffix == ".safetensors":
-            state = load_safetensors(content)
-        else:
-            state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises many kinds of errors
-        raise BadInputError(f"{_not_weights(path)} (not a state dict of tensors)") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise BadInputError(f"{_not_weights(path)} (not a state dict of tensors)")
-    return state
 
 
 def _not_weights(path: Path) -> str:

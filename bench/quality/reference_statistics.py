@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics
@@ -20,8 +19,9 @@ from bench.quality.extractor import Extractor
 from bench.quality.features import FeatureStream
 from bench.spec.cells import Protocol
 from bench.spec.reference import Reference
+from bench.store.tensors import read_metadata, read_tensors
 from bench.system.errors import BadInputError
-from bench.system.files import write_whole
+from bench.system.files import write_bytes
 
 KEPT_FEATURES = 10_000  # features kept of a large dataset, for KID, precision and recall
 
@@ -80,15 +80,16 @@ def save_statistics(path: Path, statistics: ReferenceStatistics, reference: Refe
     }
     identity = {"reference": asdict(reference), "fingerprint": fingerprint}
     content = save(tensors, {"identity": json.dumps(identity)})  # one value: several are written in random order
-    write_whole(path, lambda file: file.write(content))
+    write_bytes(path, content)
 
 
 def read_identity(path: Path) -> tuple[Reference, str]:
     """The identity of a file's statistics, and the fingerprint of the dataset. BadInputError if it is damaged."""
     try:
-        with safe_open(path, "np") as file:
-            identity = json.loads(file.metadata()["identity"])
+        identity = json.loads(read_metadata(path)["identity"])
         return Reference(**identity["reference"]), identity["fingerprint"]
+    except OSError:
+        raise
     except Exception as error:
         raise _damaged(path, error) from error
 
@@ -99,10 +100,12 @@ def load_statistics(path: Path) -> tuple[ReferenceStatistics, Reference]:
         raise BadInputError(f"no reference statistics at {path}: run bench/reference.py, or give --prepared")
     reference, _ = read_identity(path)
     try:
-        with safe_open(path, "pt") as file:
-            mu, sigma, features = (file.get_tensor(name) for name in ("mu", "sigma", "features"))
+        tensors, _ = read_tensors(path)
+        mu, sigma, features = (tensors[name] for name in ("mu", "sigma", "features"))
         if sigma.shape != (len(mu), len(mu)) or features.shape[1:] != mu.shape:
             raise ValueError("shapes of mu, sigma and features do not match")
+    except OSError:
+        raise
     except Exception as error:
         raise _damaged(path, error) from error
     return ReferenceStatistics(reference.images, reference.image_size, mu.numpy(), sigma.numpy(), features), reference

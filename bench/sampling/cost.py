@@ -17,8 +17,8 @@ def cost_of(cell: Cell, taken: Tensor, executed: int) -> dict[str, float]:
 
     Args:
         cell: the cell of the samples.
-        taken: (samples,) iterations of each sample over all steps; (0,) for networks without iterations.
-        executed: iterations that the batches ran, over all steps and batches.
+        taken: (samples,) iterations of each sample over all evaluations; (0,) for networks without iterations.
+        executed: iterations that the batches ran, over all evaluations and batches.
     """
     config = cell.config
     family = family_of(config)
@@ -29,12 +29,12 @@ def cost_of(cell: Cell, taken: Tensor, executed: int) -> dict[str, float]:
     once, each = forward_passes(config, 0), forward_passes(config, 1) - forward_passes(config, 0)
     once_macs, each_macs = forward_macs(config, 0), forward_macs(config, 1) - forward_macs(config, 0)
     cost = {
-        "block_passes": iterations * each + once * cell.steps,
+        "block_passes": iterations * each + once * cell.evaluations,
         "injections": iterations * family.injections(config, 1),
-        "macs": cell.steps * once_macs + iterations * each_macs,
+        "macs": cell.evaluations * once_macs + iterations * each_macs,
     }
     cost = {name: int(value) if value == int(value) else value for name, value in cost.items()}
-    ran = executed / batches * each + once * cell.steps
+    ran = executed / batches * each + once * cell.evaluations
     return cost | {
         "executed_block_passes": ran,
         "comparable": cost["block_passes"] <= OVERSPEND * cell.block_passes,

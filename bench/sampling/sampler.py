@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from bench.machine.dtypes import autocast
 from bench.sampling.decoding import Decoder, load_decoder
 from bench.sampling.setting import Setting
 from bench.spec.cells import Cell
-from bench.system.dtypes import autocast
 from bench.system.errors import BadInputError
 from bench.training import checkpoints
 from bench.training.clock import seconds_of
 from models.config import ModelConfig
 from models.diffusion.sampling import Guidance, Sampled, SampleNoise, sample
-from models.diffusion.schedule import linear_schedule
 from models.diffusion.timesteps import TIMESTEPS, Step, make_schedule, select_timesteps
 from models.families import build
 from models.fixed_point.solvers import FixedCount, Solver
@@ -36,9 +35,9 @@ class Batch:
 
     Attributes:
         images: uint8 (batch, channels, size, size), on the CPU.
-        taken: (batch,), iterations of each sample over all steps; (0,) for networks without iterations.
-        executed: iterations that the batch ran, over all steps.
-        residuals: (iterations, batch) of each step, where the solver records them.
+        taken: (batch,), iterations of each sample over all evaluations; (0,) for networks without iterations.
+        executed: iterations that the batch ran, over all evaluations.
+        residuals: (iterations, batch) of each evaluation, where the solver records them.
         sampling_s, decoding_s: seconds.
     """
 
@@ -63,7 +62,6 @@ class CellSampler:
         self._setting = setting
         self._network: tuple[tuple[str, ModelConfig], Network, str] | None = None
         self._decoders: dict[tuple[str, str, str | None], Decoder] = {}
-        self._noise_schedule = linear_schedule(TIMESTEPS)
 
     def network(self, cell: Cell) -> tuple[Network, str]:
         """The cell's network with its EMA weights, and their digest. BadInputError if its checkpoint is unusable."""
@@ -111,7 +109,7 @@ class CellSampler:
 
     def sample(self, cell: Cell, indices: range, solver: Callable[[int], Solver], purpose: str = "sample") -> Sampled:
         """Samples of these indices. `purpose` separates streams of noise."""
-        config, protocol, device = cell.config, cell.protocol, self._setting.device
+        config, protocol, device, process = cell.config, cell.protocol, self._setting.device, cell.run.process
         shape = (config.in_channels, config.input_size, config.input_size)
         labels = torch.tensor([i % max(config.num_classes, 1) for i in indices], device=device)
         guidance = None
@@ -119,8 +117,8 @@ class CellSampler:
             guidance = Guidance(protocol.guidance_scale, protocol.guidance_channels, config.num_classes)
         with autocast(device, protocol.dtype):
             return sample(
-                self.network(cell)[0],
-                self._noise_schedule,
+                process.denoiser(self.network(cell)[0]),
+                process.noise_schedule(),
                 schedule_of(cell),
                 labels,
                 SampleNoise(cell.seed, indices, shape, device, purpose),

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from bench.machine.execution import EAGER, Execution
 from bench.spec.arguments import Places
 from bench.store.records import Store
-from bench.system.execution import EAGER, Execution
 
 
 def never() -> bool:

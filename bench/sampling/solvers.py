@@ -35,4 +35,4 @@ def threshold_of(cell: Cell, sampler: CellSampler) -> float:
         probe = sampler.sample(cell, range(PROBE_SAMPLES), lambda limit: Tolerance(threshold, limit), purpose="probe")
         return probe.taken.double().mean().item()
 
-    return find_threshold(spend, SAFETY * cell.iterations * cell.steps)[0]
+    return find_threshold(spend, SAFETY * cell.iterations * cell.evaluations)[0]

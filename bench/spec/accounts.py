@@ -1,21 +1,23 @@
-"""Accounts: what a sampling step costs in block passes, MACs or seconds, and how many steps a budget buys. No torch.
+"""Accounts: what an evaluation of a network costs in block passes, MACs or seconds; the steps that a budget buys.
 
-A budget of b block passes is what the suite's baseline spends on b // depth steps (Table 1: 5, 10, 20 steps of 28
-blocks). In `blocks`, the paper's account, a contender may take b // passes steps; injections are free (footnote 3). In
-`macs` and `seconds` it may take as many steps as its own price fits into what the baseline spends. An account decides
-the number of steps and nothing else: equal schedules are equal cells, whichever account asks for them.
+A budget of b block passes is what the suite's baseline spends on b // depth evaluations: Table 1's 5, 10, 20 steps of
+28 blocks. In `blocks`, the paper's account, a contender may evaluate b // passes times; injections are free (footnote
+3). In `macs` and `seconds` it may evaluate as often as its own price fits into what the baseline spends. A sampler that
+evaluates twice a step takes half the steps of these. An account decides the number of steps and nothing else: equal
+schedules are equal cells, whichever account asks for them. No torch.
 """
 
 import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.spec.cells import Cell
 from bench.system.errors import BadInputError
 from models.config import ModelConfig
 from models.diffusion.allocation import affordable_steps
+from models.diffusion.samplers import get_sampler
 from models.diffusion.timesteps import TIMESTEPS
 from models.families import family_of, forward_macs, forward_passes
 
@@ -105,7 +107,7 @@ class Account:
         return f"a budget is what DiT spends on so many block passes, in {ACCOUNTS[self.name]}{where}"
 
     def step_price(self, config: ModelConfig, iterations: int = 0) -> float:
-        """Price of a sampling step: passes or MACs of one image, seconds of a batch.
+        """Price of a sampling step that evaluates once: passes or MACs of one image, seconds of a batch.
 
         Raises:
             BadInputError: seconds are not calibrated, or not for such a network.
@@ -119,41 +121,56 @@ class Account:
             return self.prices.step_s(config, iterations)
         return (forward_macs if self.name == "macs" else forward_passes)(config, iterations)
 
-    def run_price(self, config: ModelConfig, iterations: int, steps: int) -> float:
+    def run_price(self, config: ModelConfig, iterations: int, steps: int, sampler: str = "ddpm") -> float:
         """Price of a sampling run; `iterations` as in `steps`. BadInputError as in `step_price`."""
-        numbers = Counter(family_of(config).counts(config, (iterations,) * steps))
-        return sum(some * self.step_price(config, number) for number, some in numbers.items())
+        made = get_sampler(sampler).tally(family_of(config).counts(config, (iterations,) * steps))
+        return sum(times * self.step_price(config, number) for number, times in made.items())
 
-    def steps(self, yardstick: ModelConfig, budget: int, config: ModelConfig, iterations: int = 0) -> int:
+    def steps(
+        self, yardstick: ModelConfig, budget: int, config: ModelConfig, iterations: int = 0, sampler: str = "ddpm"
+    ) -> int:
         """Number of a network's steps that a budget buys: at most one for each timestep, 0 if it buys none.
 
         Args:
-            yardstick: the baseline's network, which takes budget // passes steps in every account.
+            yardstick: the baseline's network, which evaluates budget // passes times in every account.
             budget: block passes of the yardstick, whose price may be spent.
             config: the network.
             iterations: a schedule's number (`Family.counts`), or its mean over the steps.
+            sampler: name of the sampler.
 
         Raises:
             BadInputError: the budget is below one step of the yardstick, or see `step_price`.
         """
-        allowed: float = budget
         if config == yardstick:
-            return affordable_steps(budget, forward_passes(config, iterations))
-        if self.name != "blocks":
-            passes = forward_passes(yardstick)
-            if budget < passes:
-                raise BadInputError(
-                    f"--budget {budget}: must be {passes} or more, the block passes of a step of the baseline, in "
-                    f"--account {self.name}"
-                )
-            allowed = affordable_steps(budget, passes) * self.step_price(yardstick)
+            return affordable_steps(budget, forward_passes(config, iterations), sampler)
+        allowed = self._allowed(yardstick, budget)
 
         def price(steps: int) -> float:  # less what float rounding may add to it
-            whole = self.run_price(config, iterations, steps)
+            whole = self.run_price(config, iterations, steps, sampler)
             return whole if self.name == "blocks" else whole * (1 - ROUNDING)
 
         return bisect_right(range(TIMESTEPS + 1), allowed, key=price) - 1
 
+    def _allowed(self, yardstick: ModelConfig, budget: int) -> float:
+        """What a contender may spend."""
+        if self.name == "blocks":
+            return budget
+        passes = forward_passes(yardstick)
+        if budget < passes:
+            raise BadInputError(
+                f"--budget {budget}: must be {passes} or more, the block passes of a step of the baseline, in "
+                f"--account {self.name}"
+            )
+        return affordable_steps(budget, passes) * self.step_price(yardstick)
+
+    def exceeds(
+        self, yardstick: ModelConfig, budget: int, config: ModelConfig, iterations: int = 0, sampler: str = "ddpm"
+    ) -> bool:
+        """Whether a budget buys more steps of a network than there are timesteps; arguments as in `steps`."""
+        account = replace(self, name="blocks") if config == yardstick else self
+        most = account.run_price(config, iterations, TIMESTEPS, sampler)
+        return most + most / TIMESTEPS <= account._allowed(yardstick, budget)
+
     def buys(self, yardstick: ModelConfig, cell: Cell) -> bool:
         """Whether a cell takes the steps that its budget buys in this account."""
-        return cell.steps == self.steps(yardstick, cell.budget, cell.config, cell.iterations)
+        return cell.steps == self.steps(yardstick, cell.budget, cell.config, cell.iterations, cell.sampler)

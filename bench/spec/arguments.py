@@ -5,17 +5,20 @@ titles in `--help`.
 """
 
 from dataclasses import dataclass, fields, replace
+from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from bench.machine.execution import Execution
 from bench.spec.accounts import ACCOUNTS
-from bench.spec.contenders import Suite
+from bench.spec.contenders import SAMPLING_DTYPES, Contender, Elsewhere, Suite
+from bench.spec.datasets import OWN, OwnImages
 from bench.spec.selection import Selection
 from bench.spec.suites import SUITES, get_suite
 from bench.system.errors import BadInputError
-from bench.system.execution import Execution
+from models.process import OBJECTIVES, Process
 
 if TYPE_CHECKING:
     import torch
@@ -38,10 +41,19 @@ class Training:
     """Size and patch of all networks, for example S/2. Default: the suite's. The paper uses XL/2."""
     batch_size: int | None = None
     """Training batch over all ranks, a multiple of their number. Default: the suite's."""
+    classes: str | None = None
+    """Number of classes, for a dataset that has others than the published one; for --suite folder: from-folders or
+    none. Default: the suite's; none."""
     train_seconds: float | None = None
     """Seconds of training clock for each contender. Default: the suite's."""
     train_steps: int | None = None
     """Train for this many optimizer steps instead of seconds: exactly repeatable, but not for equal time."""
+    weights: Path | None = None
+    """File with a state dict of the official DiT or the released FPDM. It adds a contender `elsewhere`, which is not
+    trained here: nothing is said of equal time."""
+    weights_of: str = "dit"
+    """Contender whose network --weights are of."""
+    objective: Annotated[str, tyro.conf.arg(help=f"What --weights predict: {one_of(*OBJECTIVES)}.")] = "epsilon"
 
 
 @dataclass(frozen=True)
@@ -50,27 +62,39 @@ class Running:
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    compile: bool = False
-    """Compile blocks and iterations before use. Compilation counts neither as training nor as sampling time."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile blocks and iterations before use. Compilation counts neither as training nor as sampling time. auto: for
+    training by the clock on a CPU."""
     grad_checkpointing: bool = False
     """Recompute blocks and iterations in the backward pass: less memory and more time in training."""
     micro_batch: int | None = None
     """Images per forward and backward pass on each device; gradients are accumulated. Default: as many as fit."""
+    side_by_side: int = 1
+    """Contenders that train at the same time, each with its share of a CPU's cores. By default they take turns."""
 
     def check(self) -> None:
         """BadInputError for invalid values, whatever the machine."""
         if self.micro_batch is not None and self.micro_batch < 1:
             raise BadInputError(f"--micro-batch {self.micro_batch}: must be 1 or more")
+        if self.side_by_side < 1:
+            raise BadInputError(f"--side-by-side {self.side_by_side}: must be 1 or more")
 
     def chosen(self) -> "tuple[torch.device, Execution]":
         """Device and execution. BadInputError if the machine lacks either."""
-        from bench.system.devices import can_compile, pick_device
+        from bench.machine.compiler import why_not_compile
+        from bench.machine.devices import pick_device, stay_within_cores
 
         self.check()
+        stay_within_cores()
         device = pick_device(self.device)
-        if self.compile and not can_compile(device):
-            raise BadInputError("--compile: there is no C++ compiler; install g++, or leave the option out")
-        return device, Execution(self.compile, self.grad_checkpointing, self.micro_batch)
+        if self.compile == "on" and (reason := why_not_compile(device)):
+            language, variable, usual = ("C++", "CXX", "g++") if device.type == "cpu" else ("C", "CC", "gcc")
+            raise BadInputError(
+                f"--compile on: torch cannot compile here ({reason}); install {usual}, let {variable} name a "
+                f"{language} compiler that works, or leave the option out"
+            )
+        compiled = {"auto": None, "on": True, "off": False}[self.compile]
+        return device, Execution(compiled, self.grad_checkpointing, self.micro_batch)
 
 
 @dataclass(frozen=True)
@@ -86,7 +110,10 @@ class Places(Results):
     """Where results, datasets and weights of others lie."""
 
     data: Path | None = None
-    """Folder with the files of Fashion-MNIST; by default data, or where Debian's dataset-fashion-mnist has them."""
+    """For --suite folder: your images, a folder or zip file. For Fashion-MNIST: the folder of its files; by default
+    data, or where Debian's dataset-fashion-mnist has them."""
+    held_out: Path | None = None
+    """For --suite folder: images that nothing is trained on, a folder or zip file, to measure the floor with."""
     prepared: Path = Path("prepared")
     """Output of bench/encode_latents.py and bench/reference.py: a folder for each suite."""
     vae: str | None = None
@@ -103,7 +130,9 @@ class Places(Results):
 class What:
     """Which contenders of which suite."""
 
-    suite: Annotated[str, tyro.conf.arg(help=f"Dataset with its contenders: {one_of(*SUITES)}.")] = "digits"
+    suite: Annotated[
+        str, tyro.conf.arg(help=f"Dataset with its contenders: {one_of(*SUITES)}, or {OWN} for your own images.")
+    ] = "digits"
     models: Annotated[
         tuple[str, ...] | None,
         tyro.conf.arg(help=f"Contenders to use: some of {', '.join(NAMES)}. Default: those of the grid."),
@@ -124,15 +153,42 @@ class Which(What):
     ] = "blocks"
     samples: int | None = None
     """Generated images per cell and seed. Default: the suite's."""
-    seeds: tuple[int, ...] | None = None
+    seeds: Annotated[tuple[int, ...] | None, tyro.conf.arg(aliases=["--seed"])] = None
     """Replicates: each is a sampling seed and, for the suite's contenders, a training seed. Default: the suite's."""
+    dtype: Annotated[
+        str | None, tyro.conf.arg(help=f"Arithmetic of sampling: {one_of(*SAMPLING_DTYPES)}. Default: the suite's.")
+    ] = None
 
 
-def suite_of(what: What, training: Training) -> Suite:
-    """The suite in the requested size. BadInputError for an unknown suite or contender."""
-    suite = get_suite(what.suite, training.size, training.batch_size)
+def suite_of(what: What, training: Training, own: OwnImages | None = None) -> Suite:
+    """The suite in the requested size; `own` as in `get_suite`. BadInputError for an unknown suite or contender."""
+    classes = None
+    if what.suite != OWN and training.classes is not None:
+        if not training.classes.isdecimal():
+            raise BadInputError(f"--classes {training.classes}: give a number; words are for --suite {OWN}")
+        classes = int(training.classes)
+    suite = get_suite(what.suite, training.size, training.batch_size, classes, own)
+    if training.weights is not None:
+        suite = replace(suite, contenders=(*suite.contenders, _elsewhere(suite, training, training.weights)))
     suite.chosen(what.models)
     return suite
+
+
+def _elsewhere(suite: Suite, training: Training, path: Path) -> Contender:
+    """The contender of weights in a file. Released weights that predict noise have no zero terminal SNR."""
+    try:
+        process = Process(training.objective, zero_terminal_snr=training.objective == "velocity")
+    except ValueError as error:
+        raise BadInputError(f"--objective {training.objective}: {error}") from error
+    network = suite.contender(training.weights_of)
+    try:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise BadInputError(f"--weights {path}: cannot be read ({error.strerror or error})") from error
+    label = f"{network.label}, elsewhere"
+    weights = Elsewhere(digest, process)
+    return Contender("elsewhere", network.config, network.recipe, label, "#000000", "*", elsewhere=weights)
 
 
 def selection_of(which: What, training: Training) -> Selection:
@@ -146,6 +202,7 @@ def selection_of(which: What, training: Training) -> Selection:
         train_seconds=training.train_seconds,
         train_steps=training.train_steps,
         account=chosen.account,
+        dtype=chosen.dtype,
     )
 
 
@@ -166,10 +223,14 @@ def flags(*groups: Any) -> list[str]:
     return found
 
 
-def variant_of(which: Which, training: Training) -> str:
-    """A folder name for tables and figures of these cells; empty for a suite's default cells."""
-    suite, names, seeds = get_suite(which.suite), which.models, which.seeds
+def variant_of(which: Which, training: Training, own: OwnImages | None = None) -> str:
+    """A folder for tables and figures of these cells, which git ignores; empty for a suite's default cells."""
+    suite, names, seeds = get_suite(which.suite, own=own), which.models, which.seeds
+    training = replace(training, classes=None) if own else training
     default = names is not None and suite.chosen(names) == suite.chosen(None)
     seeds = None if seeds == suite.evaluation.seeds else seeds
-    what, rest = What(models=None if default else names), replace(which, suite="digits", models=None, seeds=seeds)
-    return "-".join(flags(what, training, rest)).replace("--", "").replace("_", "-").replace("/", "-")
+    dtype = None if which.dtype == suite.evaluation.dtype else which.dtype
+    what = What(models=None if default else names)
+    rest = replace(which, suite="digits", models=None, seeds=seeds, dtype=dtype)
+    name = "-".join(flags(what, training, rest)).replace("--", "").replace("_", "-").replace("/", "-")
+    return f"parts/{name}" if name else ""

@@ -5,17 +5,18 @@ does a new field that is left out at its default.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, ClassVar
 
-from bench.spec.contenders import TrainingRecipe
+from bench.spec.contenders import Elsewhere, TrainingRecipe
 from models.config import ModelConfig
 from models.diffusion.allocation import ADAPTIVE_LIMIT, allocate
+from models.diffusion.samplers import get_sampler
 from models.families import family_of, forward_macs, forward_passes
+from models.process import PROCESS, Process
 
 
 def spec_hash(identity: Mapping[str, Any], length: int = 16) -> str:
@@ -38,20 +39,27 @@ class TrainingRun:
     recipe: TrainingRecipe
     seed: int = 0
     steps: int | None = None
+    elsewhere: Elsewhere | None = None
 
     @cached_property
     def name(self) -> str:
         """Name of its folder: readable, and unique through a hash of its identity."""
+        if self.elsewhere:
+            return f"{self.model}-{spec_hash(self.identity(), 8)}"
         budget = f"{self.recipe.seconds:g}s" if self.steps is None else f"{self.steps}steps"
         return f"{self.model}-{budget}-seed{self.seed}-{spec_hash(self.identity(), 8)}"
 
     def identity(self) -> dict[str, Any]:
-        """Identity of the run; names are frozen."""
-        return {
+        """Identity of the run; names are frozen. Of weights that were trained elsewhere it has no training."""
+        which = {
             "suite": self.suite,
             "dataset": self.dataset,
             "model": self.model,
             "config": self.config.identity(),
+        }
+        if self.elsewhere:
+            return which | {"elsewhere": self.elsewhere.identity()}
+        return which | {
             "recipe": self.recipe.identity(timed=self.steps is None),
             "seed": self.seed,
             "steps": self.steps,
@@ -69,6 +77,11 @@ class TrainingRun:
         return spec_hash(self.identity() | {"recipe": recipe, "steps": counted})
 
     @property
+    def process(self) -> Process:
+        """What its network predicts, and of which noise."""
+        return self.elsewhere.process if self.elsewhere else PROCESS
+
+    @property
     def budget_text(self) -> str:
         return f"{self.recipe.seconds:g} s" if self.steps is None else f"{self.steps} steps"
 
@@ -76,6 +89,8 @@ class TrainingRun:
     def description(self) -> str:
         """For people: `fpdm 1+k+1, stochastic N=6 M=6, seed 0`."""
         family, recipe = family_of(self.config), self.recipe
+        if self.elsewhere:
+            return f"{self.model} {family.shape(self.config)}, trained elsewhere"
         policy = f", {recipe.unroll} N={recipe.n_max} M={recipe.m_max}" if family.iterates else ""
         return f"{self.model} {family.shape(self.config)}{policy}, seed {self.seed}"
 
@@ -152,7 +167,8 @@ class Cell:
         measure: "quality", "images" (kept to be shown) or "convergence" (of the fixed-point iteration).
         budget: block passes per image that the baseline may spend. An account (`bench.spec.accounts`) says how many
             steps it buys; in the account `blocks` it is the most that any contender may spend.
-        iterations: iterations of every step, or their mean if the allocation varies them.
+        iterations: iterations of every evaluation of the network, or their mean if the allocation varies them.
+        steps: of the sampler, which may evaluate the network several times a step (`Sampler.evaluations`).
         solver: solver of the fixed point: "iteration", "anderson" or "broyden".
         reuse: whether a step starts from the state that the step before returned.
         seed: seed of the samples.
@@ -219,8 +235,13 @@ class Cell:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """The number that the network's `predict` gets at each step; for adaptive allocation, each step's limit."""
+        """The number that `predict` gets in each evaluation of a step; for adaptive allocation, each step's limit."""
         return self._counts(self.allocation)
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the network per image."""
+        return self._total(lambda config, count: 1)
 
     @property
     def block_passes(self) -> int:
@@ -238,12 +259,16 @@ class Cell:
         return self._total(forward_macs)
 
     def _counts(self, allocation: str) -> tuple[int, ...]:
-        return family_of(self.config).counts(self.config, allocate(allocation, self.steps, self.iterations))
+        """Iterations are shared among steps of equally many evaluations: each allocation spends the same in all."""
+        alike = get_sampler(self.sampler).alike(self.steps)
+        numbers = tuple(number for steps in alike for number in allocate(allocation, steps, self.iterations))
+        return family_of(self.config).counts(self.config, numbers)
 
     def _total(self, cost: Callable[[ModelConfig, int], int]) -> int:
-        """Sum of a cost over the steps; for adaptive allocation, of the mean number of iterations."""
-        counts = Counter(self._counts("constant" if self.allocation == "adaptive" else self.allocation))
-        return sum(steps * cost(self.config, count) for count, steps in counts.items())
+        """Sum of a cost over the evaluations; for adaptive allocation, of the mean number of iterations."""
+        counts = self._counts("constant" if self.allocation == "adaptive" else self.allocation)
+        made = get_sampler(self.sampler).tally(counts)
+        return sum(times * cost(self.config, count) for count, times in made.items())
 
     @property
     def work(self) -> int:

@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.spec.datasets import OwnImages
 from bench.system.errors import BadInputError
 from models.config import ModelConfig
 from models.families import Family, around, family_of
+from models.process import PROCESS, Process
+
+SAMPLING_DTYPES = ("fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,9 @@ class EvaluationRecipe:
             their training seed r, so that the spread over replicates is of training and sampling together.
         batch_size: images sampled at once.
         extractor: name of the feature extractor; numbers of different extractors are never compared.
+        extractor_digest: digest of its weights, if its registration has none.
         kid_subsets, kid_subset_size: subsets of the kernel distance (Binkowski et al. 2018), and images in each.
-        dtype: "fp32", "fp16" or "bf16" arithmetic of sampling.
+        dtype: arithmetic of sampling, one of SAMPLING_DTYPES.
     """
 
     samples: int
@@ -91,6 +96,30 @@ class EvaluationRecipe:
     kid_subsets: int = 100
     kid_subset_size: int = 1000
     dtype: str = "fp32"
+    extractor_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Weights that were trained elsewhere, for whatever time.
+
+    Attributes:
+        sha256: first 16 hex digits of the digest of their file.
+        process: what they predict, and of which noise.
+    """
+
+    sha256: str
+    process: Process = PROCESS
+
+    def identity(self) -> dict[str, Any]:
+        """Part of a training run's identity; names are frozen."""
+        process = self.process
+        return {
+            "sha256": self.sha256,
+            "objective": process.objective,
+            "betas": [process.beta_start, process.beta_end],
+            "zero_terminal_snr": process.zero_terminal_snr,
+        }
 
 
 @dataclass(frozen=True)
@@ -106,6 +135,7 @@ class Contender:
         weights_of: the contender whose weights it samples with, where it is not trained itself.
         choices: configurations to choose among when sampling, beside the number of iterations; only `config` if empty.
         iterations: numbers of iterations to choose among instead of a grid's own.
+        elsewhere: its weights, if they were trained elsewhere; its recipe says nothing then.
     """
 
     name: str
@@ -118,6 +148,7 @@ class Contender:
     weights_of: str = ""
     choices: tuple[ModelConfig, ...] = ()
     iterations: tuple[int, ...] = ()
+    elsewhere: Elsewhere | None = None
 
     @property
     def family(self) -> Family:
@@ -155,6 +186,7 @@ class Suite:
         gpus: GPUs that share a training batch, one rank each; training seconds are meant for this number.
         ablation_seconds: training clock of ablations; None for that of the contenders.
         alternate: whether runs on one machine train in turns, all of them in memory at once.
+        own: a user's own images, which the paper has no numbers beside.
     """
 
     name: str
@@ -166,6 +198,7 @@ class Suite:
     gpus: int = 1
     ablation_seconds: float | None = None
     alternate: bool = True
+    own: OwnImages | None = None
 
     @property
     def baseline(self) -> Contender:

@@ -3,8 +3,8 @@
 The registry is plain data. No file is read, and no function of `opens` is imported, before a dataset is opened.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from bench.system.errors import BadInputError
 
@@ -38,6 +38,8 @@ class Dataset:
         digest: SHA-256 of training images and labels as networks see them, for pixels only. It is part of the
             identity of every cell.
         held_out: the test images, if there are any.
+        takes: what `--data` names; empty if a package ships the images, or if networks see latents.
+        arguments: further arguments of the function of `opens`.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Dataset:
     opens: str
     digest: str = ""
     held_out: HeldOut | None = None
+    takes: str = ""
+    arguments: tuple[Any, ...] = ()
 
     @property
     def is_latent(self) -> bool:
@@ -65,10 +69,62 @@ def register(dataset: Dataset) -> None:
 
 
 def get_dataset(name: str) -> Dataset:
-    """The dataset called `name`. BadInputError if there is none."""
+    """The dataset called `name`, which may be `OwnImages.dataset`. BadInputError if there is none."""
+    if name.startswith(f"{OWN}:"):
+        return _own(name)
     if name not in DATASETS:
         raise BadInputError(f"unknown dataset {name!r}: choose one of {', '.join(DATASETS)}")
     return DATASETS[name]
+
+
+OWN = "folder"  # the suite of a user's own images, and the beginning of their dataset's name
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """A user's own images and how samples are compared with them; kept with the results.
+
+    Attributes:
+        count: number of images.
+        image_size, channels: of an image; 1 channel if all are grey, else 3.
+        classes: names of the folders that are classes; empty without classes.
+        digest: SHA-256 of images and labels as networks see them.
+        extractor, extractor_digest: the feature extractor, and the digest of its weights.
+        twins: networks for a "cpu" or a "gpu".
+        held_out: images that nothing is trained on; `count` is how many of them can have balanced labels.
+    """
+
+    count: int
+    image_size: int
+    channels: int
+    classes: tuple[str, ...]
+    digest: str
+    extractor: str
+    extractor_digest: str
+    twins: str
+    held_out: HeldOut | None = None
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset. It says all that `get_dataset` needs, in any process."""
+        return f"{OWN}:{self.image_size}:{self.channels}:{len(self.classes)}:{self.count}:{self.digest}"
+
+    def spec(self) -> dict[str, Any]:
+        """Content of its file."""
+        return asdict(self)
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> "OwnImages":
+        """The images that `spec` describes. TypeError or KeyError if it is no description."""
+        held_out = spec["held_out"] and HeldOut(**spec["held_out"])
+        return cls(**spec | {"classes": tuple(spec["classes"]), "held_out": held_out})
+
+
+def _own(name: str) -> Dataset:
+    _, size, channels, classes, count, digest = name.split(":")
+    arguments = int(size), int(channels), int(classes) > 0
+    takes = "a folder or zip file of images"
+    return Dataset(name, "own images", "pixels", int(count), "bench.data.own:load", digest, None, takes, arguments)
 
 
 _DIGITS = "0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382"
@@ -76,7 +132,18 @@ _FASHION = "57a2b6bf4b8765263f60b3ec4eba35d846bfc658105661ce0e4bb3d5c7d190e5"
 _FASHION_TEST = HeldOut("f24cf301b160abd47850a2434112a8d30edf9ad82607c27a849f98e1ea756a55", 10_000)
 
 register(Dataset("digits", "digits", "pixels", 1797, "bench.data.digits:load", _DIGITS))
-register(Dataset("fashion", "Fashion-MNIST", "pixels", 60_000, "bench.data.fashion:load", _FASHION, _FASHION_TEST))
+register(
+    Dataset(
+        "fashion",
+        "Fashion-MNIST",
+        "pixels",
+        60_000,
+        "bench.data.fashion:load",
+        _FASHION,
+        _FASHION_TEST,
+        takes="the folder of its four files",
+    )
+)
 register(Dataset("imagenet", "ImageNet", "latents", 1_281_167, "bench.data.imagenet:ImageNet"))
 register(Dataset("celebahq", "CelebA-HQ", "latents", 30_000, "bench.data.image_files:open_files"))
 register(Dataset("ffhq", "FFHQ", "latents", 70_000, "bench.data.image_files:open_files"))

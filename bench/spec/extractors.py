@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bench.system.errors import BadInputError
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's, the usual extractor of 256-pixel images
+PIXELS = "pixels"  # principal components of the reference images' pixels: for any images, and weak
 
 
 @dataclass(frozen=True)
@@ -13,15 +14,24 @@ class FeatureExtractor:
 
     Attributes:
         name: what suites and records call it.
-        loads: "module:function" that takes this registration, a device and the weights file that the user names (or
-            None), and returns a `bench.quality.extractor.Extractor`.
+        loads: "module:function" that takes this registration, a device, the weights file that the user names (or
+            None) and the reference images (or None), and returns a `bench.quality.extractor.Extractor`.
         digest: first 16 hex digits of the SHA-256 of the weights' file, if the repository ships it. It is part of the
             identity of every cell of a pixel dataset.
+        described: in captions, if the name does not say enough.
+        shape: channels and pixels a side of the images that it takes; None if it takes all.
     """
 
     name: str
     loads: str
     digest: str = ""
+    described: str = ""
+    shape: tuple[int, int] | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in captions and on axes."""
+        return self.described or self.name
 
 
 EXTRACTORS: dict[str, FeatureExtractor] = {}
@@ -41,6 +51,11 @@ def get_extractor(name: str) -> FeatureExtractor:
     return EXTRACTORS[name]
 
 
-register(FeatureExtractor("digits-cnn", "bench.quality.classifier:load_shipped", digest="629376db9bbdbe14"))
-register(FeatureExtractor("fashion-cnn", "bench.quality.classifier:load_shipped", digest="d76772649ca57811"))
+register(
+    FeatureExtractor("digits-cnn", "bench.quality.classifier:load_shipped", digest="629376db9bbdbe14", shape=(1, 8))
+)
+register(
+    FeatureExtractor("fashion-cnn", "bench.quality.classifier:load_shipped", digest="d76772649ca57811", shape=(1, 32))
+)
 register(FeatureExtractor(INCEPTION, "bench.quality.inception:load_inception"))
+register(FeatureExtractor(PIXELS, "bench.quality.components:load_pixels", "pca-64-of-2000-at-32", "weak pixel-PCA"))

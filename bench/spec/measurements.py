@@ -257,8 +257,8 @@ class Floor(Measurement):
 
 
 def floors(suite: Suite, protocol: Protocol) -> list[Floor]:
-    """The floor of a suite under a protocol, if its dataset has a test split of as many images."""
-    held_out = get_dataset(suite.dataset).held_out
+    """The floor of a suite under a protocol, if there are as many held-out images."""
+    held_out = suite.own.held_out if suite.own else get_dataset(suite.dataset).held_out
     if held_out is None or protocol.samples > held_out.count:
         return []
     return [Floor(suite.name, suite.dataset, held_out.digest, protocol)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.spec.accounts import ACCOUNTS, Account, Prices
 from bench.spec.cells import Protocol, TrainingRun
-from bench.spec.contenders import Contender, Suite
+from bench.spec.contenders import SAMPLING_DTYPES, Contender, Suite
 from bench.spec.datasets import get_dataset
 from bench.spec.extractors import get_extractor
 from bench.spec.reference import Reference
@@ -26,6 +26,7 @@ class Selection:
         account: currency of budgets.
         prices: calibrated seconds, if the results folder has them.
         reference: reference of a latent suite, if the results folder has one.
+        dtype: arithmetic of sampling.
 
     Raises:
         BadInputError: an invalid value.
@@ -40,6 +41,7 @@ class Selection:
     account: str = "blocks"
     prices: Prices | None = None
     reference: Reference | None = None
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
         listed: dict[str, tuple[Any, ...] | None] = {
@@ -56,6 +58,8 @@ class Selection:
                 raise BadInputError(f"{name} {' '.join(map(str, values))} repeats a value: give each once")
         if self.account not in ACCOUNTS:
             raise BadInputError(f"--account {self.account}: choose one of {', '.join(ACCOUNTS)}")
+        if self.dtype is not None and self.dtype not in SAMPLING_DTYPES:
+            raise BadInputError(f"--dtype {self.dtype}: choose one of {', '.join(SAMPLING_DTYPES)}")
         if self.budgets is not None and min(self.budgets) < 1:
             raise BadInputError(f"--budget {min(self.budgets)}: must be 1 or more")
         if self.seeds is not None and min(self.seeds) < 0:
@@ -63,6 +67,11 @@ class Selection:
         for name, value in (("--train-seconds", self.train_seconds), ("--train-steps", self.train_steps)):
             if value is not None and not 0 < value < float("inf"):
                 raise BadInputError(f"{name} {value:g}: must be more than 0")
+        if self.train_seconds is not None and self.train_steps is not None:
+            raise BadInputError(
+                f"--train-seconds {self.train_seconds:g} --train-steps {self.train_steps}: a training has one budget; "
+                "give one of them"
+            )
         if self.samples is not None and self.samples < 2:
             raise BadInputError(f"--samples {self.samples}: a Frechet distance needs 2 or more")
 
@@ -78,7 +87,10 @@ def training_run(suite: Suite, contender: Contender, selection: Selection, seed:
     recipe = trained.recipe
     if selection.train_seconds is not None:
         recipe = replace(recipe, seconds=selection.train_seconds)
-    return TrainingRun(suite.name, suite.dataset, trained.name, trained.config, recipe, seed, steps)
+    if trained.elsewhere:  # one training, whose seed nobody knows
+        seed, steps = 0, None
+    run = TrainingRun(suite.name, suite.dataset, trained.name, trained.config, recipe, seed, steps)
+    return replace(run, elsewhere=trained.elsewhere)
 
 
 def ablation_run(
@@ -101,12 +113,12 @@ def replicates(suite: Suite, selection: Selection) -> tuple[int, ...]:
 
 
 def protocol(suite: Suite, selection: Selection) -> Protocol:
-    """The suite's protocol at the selection's sample count."""
+    """The suite's protocol with the selection's sample count and dtype."""
     recipe = suite.evaluation
     samples = recipe.samples if selection.samples is None else selection.samples
     dataset = get_dataset(suite.dataset)
     if not dataset.is_latent:
-        digests = get_extractor(recipe.extractor).digest, dataset.digest
+        digests = recipe.extractor_digest or get_extractor(recipe.extractor).digest, dataset.digest
     else:
         known = selection.reference
         digests = ("", "") if known is None else (known.extractor_digest, known.identity)
@@ -118,5 +130,5 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
         reference_digest=digests[1],
         kid_subsets=recipe.kid_subsets,
         kid_subset_size=min(recipe.kid_subset_size, samples),
-        dtype=recipe.dtype,
+        dtype=selection.dtype or recipe.dtype,
     )

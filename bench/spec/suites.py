@@ -1,9 +1,11 @@
 """Registry of suites: a new suite is one call of `register`, a new contender one entry in a suite."""
 
+from dataclasses import replace
 from typing import Any
 
 from bench.spec.contenders import Contender, EvaluationRecipe, Suite, TrainingRecipe
 from bench.spec.controls import controls
+from bench.spec.datasets import OWN, OwnImages
 from bench.system.errors import BadInputError
 from models.config import ModelConfig
 from models.families import family_of
@@ -126,21 +128,67 @@ for _name, _classes, _days in (("imagenet", 1000, 4), ("celebahq", 0, 1), ("ffhq
     )
 
 
-def get_suite(name: str, size: str | None = None, batch_size: int | None = None) -> Suite:
-    """The suite called `name`, with contenders of another size ("S/2") or another training batch if these are given.
+def own_suite(own: OwnImages) -> Suite:
+    """The twins and controls on a user's own images in pixels: 64 patches an image for a CPU, 256 for a GPU."""
+    for_gpu = own.twins == "gpu"
+    recipe = TrainingRecipe(
+        seconds=600 if for_gpu else 300,
+        batch_size=128 if for_gpu else 64,
+        learning_rate=5e-4 if for_gpu else 1e-3,
+        ema_decay=0.9999 if for_gpu else 0.999,
+        class_dropout=0.1 if own.classes else 0.0,
+        n_max=6,
+        m_max=6,
+        slice_s=30 if for_gpu else 5,
+    )
+    size = {"hidden_size": 256 if for_gpu else 64, "depth": 28, "num_heads": 4, "num_classes": len(own.classes)}
+    evaluation = EvaluationRecipe(samples=500, batch_size=100, extractor=own.extractor, kid_subset_size=250)
+    if for_gpu:
+        evaluation = EvaluationRecipe(samples=5000, batch_size=500, extractor=own.extractor, dtype="bf16")
+    return Suite(
+        name=OWN,
+        dataset=own.dataset,
+        contenders=compared(
+            f"s_{max(2, own.image_size // (16 if for_gpu else 8))}",
+            recipe,
+            input_size=own.image_size,
+            in_channels=own.channels,
+            **size,
+        ),
+        evaluation=replace(evaluation, extractor_digest=own.extractor_digest),
+        own=own,
+    )
+
+
+def get_suite(
+    name: str,
+    size: str | None = None,
+    batch_size: int | None = None,
+    classes: int | None = None,
+    own: OwnImages | None = None,
+) -> Suite:
+    """The suite called `name`; with contenders of another size ("S/2"), training batch or number of classes if given.
+
+    `own`: the images of the suite `folder`, which has none by itself.
 
     Raises:
-        BadInputError: unknown suite or size, or a batch of less than 1.
+        BadInputError: unknown suite or size, or a batch or number of classes of less than 1.
     """
-    if name not in SUITES:
-        raise BadInputError(f"unknown suite {name!r}: choose one of {', '.join(SUITES)}")
-    suite = SUITES[name]
+    if name == OWN and own is None:
+        raise BadInputError(f"--suite {OWN}: the results have no images of yours yet; give --data DIR")
+    if name not in SUITES and own is None:
+        raise BadInputError(f"unknown suite {name!r}: choose one of {', '.join((*SUITES, OWN))}")
+    suite = own_suite(own) if own else SUITES[name]
     if size is not None:
         suite = suite.sized(lambda config: _resized(config, size))
     if batch_size is not None:
         if batch_size < 1:
             raise BadInputError(f"--batch-size {batch_size}: must be 1 or more")
         suite = suite.changed(recipe={"batch_size": batch_size})
+    if classes is not None:
+        if classes < 1:
+            raise BadInputError(f"--classes {classes}: must be 1 or more")
+        suite = suite.changed(config={"num_classes": classes})
     return suite
 
 

@@ -11,12 +11,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.system.files import write_whole
+from bench.store.tensors import read_tensors
+from bench.system.files import write_bytes
 
 _TENSORS = ("features", "waiting", "digests", "taken")
 _NUMBERS = ("executed", "sampling_s", "decoding_s", "features_s")
@@ -57,7 +59,10 @@ class Partial:
         self._folder, self._identity = folder, json.dumps(dict(identity), sort_keys=True)
 
     def resume(self) -> list[Part]:
-        """The parts from the first batch to the first gap. All other files are deleted, damaged ones included."""
+        """The parts from the first batch to the first gap. All other files are deleted, damaged ones included.
+
+        OSError if the storage fails, so that a part cannot be told from a damaged one.
+        """
         parts: list[Part] = []
         while (part := self._read(len(parts))) is not None:
             parts.append(part)
@@ -71,19 +76,19 @@ class Partial:
         tensors = {name: getattr(part, name).contiguous() for name in _TENSORS}
         numbers = {name: getattr(part, name) for name in _NUMBERS}
         content = save(tensors, {"identity": self._identity, "numbers": json.dumps(numbers)})
-        write_whole(self._path(index), lambda file: file.write(content))
+        write_bytes(self._path(index), content)
 
     def _path(self, index: int) -> Path:
         return self._folder / f"batch-{index:05d}.safetensors"
 
     def _read(self, index: int) -> Part | None:
         try:
-            with safe_open(self._path(index), "pt") as file:
-                if file.metadata()["identity"] != self._identity:
-                    return None
-                tensors = {name: file.get_tensor(name) for name in _TENSORS}
-                return Part(**tensors, **json.loads(file.metadata()["numbers"]))
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+            tensors, metadata = read_tensors(self._path(index))
+            if metadata["identity"] != self._identity:
+                return None
+            values: dict[str, Any] = {name: tensors[name] for name in _TENSORS} | json.loads(metadata["numbers"])
+            return Part(**values)
+        except (FileNotFoundError, SafetensorError, KeyError, ValueError, TypeError):
             return None
 
 

@@ -8,10 +8,10 @@ results/<suite>/partial/<cell key>/          not kept by git: cells under way
 results/<suite>/{tables,figures}/            drawn from the records
 """
 
+import io
 import json
 import os
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 from bench.spec.cells import Cell, TrainingRun
 from bench.spec.measurements import AnyCell
 from bench.system.errors import BadInputError
-from bench.system.files import write_json, write_whole
+from bench.system.files import check_writable, read_bytes, read_if_there, write_json, write_whole
+from models.pretrained import CONFIG
 
 if TYPE_CHECKING:
     import numpy as np
 
+NAMED = {"suite", "measure", "model", "seed", "train_run", "key"}  # of the cell, in every record
 STATUSES = ("done", "diverged", "oom", "timeout", "error", "skipped")
 
 
@@ -94,13 +96,35 @@ class Store:
             return set()
 
     def images_path(self, cell: AnyCell) -> Path:
-        return self.root / "images" / f"{cell.key}.png"
+        return self._images_path(cell.key)
+
+    def _images_path(self, key: str) -> Path:
+        return self.root / "images" / f"{key}.png"
 
     def checkpoint_folder(self, run: TrainingRun) -> Path:
         return self.root / "checkpoints" / run.name
 
+    def network_folder(self, run: TrainingRun) -> Path | None:
+        """The folder of a finished run's network that `models.pretrained` reads; None if its weights are not here."""
+        places = (self.checkpoint_folder(run), self.root / "weights" / run.name)
+        return next((folder for folder in places if (folder / CONFIG).is_file()), None)
+
+    def network_folders(self) -> dict[Path, tuple[str, int]]:
+        """The folders of all networks that are here, with contender and seed. BadInputError if one is damaged."""
+        found = {}
+        for path in sorted(self.root.glob("*/*/" + CONFIG)):
+            try:
+                training = json.loads(read_bytes(path))["training"]
+                found[path.parent] = training["contender"], training["seed"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise BadInputError(f"{path} is damaged ({error!r}): delete it") from error
+        return found
+
     def training_path(self, run: TrainingRun) -> Path:
-        return self.root / "training" / f"{run.name}.json"
+        return self._training_path(run.name)
+
+    def _training_path(self, run_name: str) -> Path:
+        return self.root / "training" / f"{run_name}.json"
 
     def has_weights(self, run: TrainingRun) -> bool:
         """Whether there is a checkpoint of the run here, ended or not."""
@@ -111,26 +135,23 @@ class Store:
 
     def read(self, cell: AnyCell) -> Record | None:
         """The cell's record, even of older weights; None if there is none. BadInputError if it is damaged."""
-        path = self.record_path(cell)
-        if not path.exists():
-            return None
-        try:
-            record = Record(**json.loads(path.read_text()))
-            if record.key != cell.key or record.status not in STATUSES:
-                raise ValueError("key or status does not fit")
-        except (ValueError, TypeError) as error:
-            raise BadInputError(
-                f"record {path} is damaged ({error}): delete it to have the cell evaluated again"
-            ) from error
-        return record
+        return _read(self.record_path(cell))
+
+    def records(self) -> Iterator[Record]:
+        """All records, even of older weights, sorted by key. BadInputError if one is damaged."""
+        found = (_read(path) for path in sorted((self.root / "records").glob("*.json")))
+        return (record for record in found if record is not None)
 
     def read_training(self, run: TrainingRun) -> dict[str, Any] | None:
         """Summary of a training: digest, status, step, elapsed_s ...; None if it has not ended yet."""
-        path = self.training_path(run)
-        if not path.exists():
+        return self._summary(run.name)
+
+    def _summary(self, run_name: str) -> dict[str, Any] | None:
+        path = self._training_path(run_name)
+        if (content := read_if_there(path)) is None:
             return None
         try:
-            summary = json.loads(path.read_text())
+            summary = json.loads(content)
             _ = summary["digest"], summary["status"], summary["step"], summary["elapsed_s"]
         except (ValueError, KeyError, TypeError) as error:
             raise BadInputError(
@@ -141,14 +162,17 @@ class Store:
     def current(self, cell: AnyCell) -> Record | None:
         """The cell's record, if it is of the weights of the run's last training and its images, if any, exist."""
         record = self.read(cell)
-        if record is None or cell.run is None:
-            return record
-        training = self.read_training(cell.run)
+        return record if record is not None and self.is_current(record) else None
+
+    def is_current(self, record: Record) -> bool:
+        """Whether a record is of the weights of its run's last training, and its images, if any, exist."""
+        if not (run_name := record.cell["train_run"]):
+            return True
+        training = self._summary(run_name)
         if training is None or record.inputs.get("checkpoint") != training["digest"]:
-            return None
-        if record.status == "done" and cell.measure == "images" and not self.images_path(cell).exists():
-            return None
-        return record
+            return False
+        shown = record.status == "done" and record.cell["measure"] == "images"
+        return not shown or self._images_path(record.key).exists()
 
     def write_images(self, cell: Cell, images: "np.ndarray") -> None:
         """Keep images, uint8 (count, channels, size, size), one below the other in one lossless PNG."""
@@ -165,8 +189,9 @@ class Store:
         from PIL import Image
 
         path = self.images_path(cell)
+        content = read_bytes(path)
         try:
-            column = np.asarray(Image.open(path))
+            column = np.asarray(Image.open(io.BytesIO(content)))
             images = column.reshape(-1, column.shape[1], column.shape[1], 1 if column.ndim == 2 else column.shape[2])
             images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         except (OSError, ValueError) as error:
@@ -182,18 +207,24 @@ class Store:
 
     def check_writable(self) -> None:
         """Check, before the work, that results can be written; leaves no file. BadInputError if they cannot."""
-        existing = self.root
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
-        try:
-            if not existing.is_dir():
-                raise NotADirectoryError(f"{existing} is not a folder")
-            with tempfile.TemporaryFile(dir=existing):
-                pass
-        except OSError as error:
-            raise BadInputError(
-                f"--results {self.root.parent}: cannot write there ({error.strerror or error}); name another folder"
-            ) from error
+        check_writable(self.root, f"--results {self.root.parent}")
+
+
+def _read(path: Path) -> Record | None:
+    """The record in a file; None if there is none. BadInputError if it is damaged."""
+    if (content := read_if_there(path)) is None:
+        return None
+    try:
+        record = Record(**json.loads(content))
+        if record.key != path.stem or record.status not in STATUSES:
+            raise ValueError("key or status does not fit")
+        if lacking := NAMED - record.cell.keys():
+            raise ValueError(f"its cell lacks {', '.join(sorted(lacking))}")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInputError(
+            f"record {path} is damaged ({error}): delete it to have the cell evaluated again"
+        ) from error
+    return record
 
 
 def missing(store: Store, cells: Iterable[AnyCell]) -> list[AnyCell]:

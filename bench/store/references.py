@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.spec.reference import Reference
 from bench.system.errors import BadInputError
-from bench.system.files import write_json
+from bench.system.files import read_if_there, write_json
 
 
 def reference_path(suite_folder: Path) -> Path:
@@ -16,10 +16,10 @@ def reference_path(suite_folder: Path) -> Path:
 def read_reference(suite_folder: Path) -> Reference | None:
     """The reference of a suite's results, None if none was made yet. BadInputError if the file is damaged."""
     path = reference_path(suite_folder)
-    if not path.exists():
+    if (content := read_if_there(path)) is None:
         return None
     try:
-        return Reference(**json.loads(path.read_text()))
+        return Reference(**json.loads(content))
     except (ValueError, TypeError) as error:
         raise BadInputError(f"{path} is damaged ({error}): run bench/reference.py again") from error
 

@@ -4,28 +4,32 @@
                                     state.safetensors  weights and optimizer, to go on from
                                     meta.json          run, step, elapsed seconds, status, digests
 
-Only the newest is kept. Everything is verified against its digest when it is read; nothing is unpickled. The
-process that trains a run holds its lock.
+Only the newest is kept. A run that has ended also has `config.json` and `model.safetensors`, which is the same file as
+its `ema.safetensors`: a folder that `models.pretrained` reads. Everything is verified against its digest when it is
+read; nothing is unpickled. The process that trains a run holds its lock.
 """
 
-import errno
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.spec.cells import TrainingRun
-from bench.system.errors import BadInputError
+from bench.store.tensors import numbered, read_tensors
+from bench.system.errors import BadInputError, naming
+from bench.system.files import read_bytes, settle, write_json, write_text
 from bench.system.locks import hold
+from models.pretrained import CONFIG, WEIGHTS, Description
 
 Tensors = dict[str, Tensor]
 
@@ -57,34 +61,41 @@ _SCALARS = ("step", "elapsed_s", "status", "hardware", "extra")  # attributes th
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the run's lock. BadInputError if another process trains it."""
-    with hold(folder / "lock") as held:
-        if not held:
-            raise BadInputError(f"{folder.name} is being trained by another process: wait for it")
+def exclusive(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the run's lock. While another process trains it: wait, and say so, or without `wait` BadInputError."""
+    with ExitStack() as stack:
+        if not stack.enter_context(hold(folder / "lock")):
+            if not wait:
+                raise BadInputError(f"{folder.name} is being trained by another process: wait for it")
+            print(f"waiting for {folder.name}, which another process trains", file=sys.stderr)
+            stack.enter_context(hold(folder / "lock", wait=True))
+        _remove_left_behind(folder)
         yield
 
 
+def _remove_left_behind(folder: Path) -> None:
+    """Remove what a killed process left: a checkpoint that is not whole, and those before the newest."""
+    for path in [*folder.glob(".step-*"), *sorted(folder.glob("step-*"))[:-1]]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
 def _write_tensors(path: Path, tensors: Tensors) -> None:
-    try:
+    with numbered(path):
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # a full disk, for example
-        raise OSError(errno.EIO, str(error), str(path)) from error
-    path.chmod(0o644)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+        with path.open("rb") as file:
+            settle(file)
 
 
 def save(folder: Path, run: TrainingRun, checkpoint: Checkpoint) -> str:
     """Write a checkpoint, drop older ones, and return the digest of its EMA weights. OSError if storage fails."""
     final = folder / f"step-{checkpoint.step:08d}"
     temporary = folder / f".{final.name}"
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process: we hold the lock
+    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         for name, tensors in (("ema", checkpoint.ema), ("state", checkpoint.state)):
@@ -95,10 +106,12 @@ def save(folder: Path, run: TrainingRun, checkpoint: Checkpoint) -> str:
             **{name: getattr(checkpoint, name) for name in _SCALARS},
             "digests": digests,
         }
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+        text = json.dumps(meta, indent=1) + "\n"  # gradients that overflowed are in the log: norms may be infinite
+        write_text(temporary / "meta.json", text)
         if not final.exists():
-            os.replace(temporary, final)
-        elif json.loads((final / "meta.json").read_text())["digests"] == digests:
+            with naming(final, always=True):
+                os.replace(temporary, final)
+        elif json.loads(read_bytes(final / "meta.json"))["digests"] == digests:
             os.replace(temporary / "meta.json", final / "meta.json")  # no step was taken since
         else:
             raise RuntimeError(f"{final} holds other weights of the same step")
@@ -108,6 +121,21 @@ def save(folder: Path, run: TrainingRun, checkpoint: Checkpoint) -> str:
         if path != final:
             shutil.rmtree(path, ignore_errors=True)
     return digests["ema"]
+
+
+def publish(folder: Path, description: Description) -> None:
+    """Make a run's folder one that `models.pretrained` reads, from its newest checkpoint. OSError if storage fails."""
+    weights = sorted(folder.glob("step-*"))[-1] / "ema.safetensors"
+    temporary = folder / f".{WEIGHTS}"
+    with naming(folder / WEIGHTS, always=True):
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(weights, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(weights, temporary)
+        os.replace(temporary, folder / WEIGHTS)
+        temporary.unlink(missing_ok=True)  # renaming a link to another of the same file does nothing
+    write_json(folder / CONFIG, description.to_json())
 
 
 def newest(folder: Path, run: TrainingRun) -> tuple[Path, dict[str, Any]] | None:
@@ -120,10 +148,10 @@ def newest(folder: Path, run: TrainingRun) -> tuple[Path, dict[str, Any]] | None
         return None
     path = folders[-1] / "meta.json"
     try:
-        meta = json.loads(path.read_text())
+        meta = json.loads(read_bytes(path))
         found, expected = _flat(meta["run"]), _flat(run.identity())
         _ = [meta[name] for name in _SCALARS], meta["digests"]["ema"], meta["digests"]["state"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"checkpoint {path} is damaged ({error}): delete {path.parent} to train again") from error
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
@@ -150,7 +178,16 @@ def _check(path: Path, digest: str) -> None:
 
 def _verified(path: Path, digest: str) -> Tensors:
     _check(path, digest)
-    return load_file(path)
+    return _read(path)
+
+
+def _read(path: Path) -> Tensors:
+    try:
+        return read_tensors(path)[0]
+    except SafetensorError as error:  # although its digest was right
+        raise BadInputError(
+            f"checkpoint {path} changed while it was read ({error}): run the same command again"
+        ) from error
 
 
 def load(folder: Path, run: TrainingRun) -> tuple[Checkpoint, str] | None:
@@ -183,4 +220,4 @@ def find_ema(folder: Path, run: TrainingRun) -> tuple[Path, str]:
 def load_ema(folder: Path, run: TrainingRun) -> tuple[Tensors, str]:
     """The EMA weights of the newest checkpoint and their digest. BadInputError as `find_ema`."""
     path, digest = find_ema(folder, run)
-    return load_file(path), digest
+    return _read(path), digest

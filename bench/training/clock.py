@@ -23,10 +23,12 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def median_seconds(work: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
-    """Median wall-clock seconds of `repeats` calls, after one that is not counted."""
-    work()
-    return statistics.median(seconds_of(work, device) for _ in range(repeats))
+def short_median(work: Callable[[], object], device: torch.device, most_s: float = 0.2, repeats: int = 3) -> float:
+    """Median wall-clock seconds of a call, over `repeats` calls or as many as begin within `most_s`."""
+    found = [seconds_of(work, device)]
+    while len(found) < repeats and sum(found) < most_s:
+        found.append(seconds_of(work, device))
+    return statistics.median(found)
 
 
 class TrainingClock:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from bench.system.errors import BadInputError
-from bench.system.files import write_whole
+from bench.system.files import read_if_there, write_text
 
 WINDOW = 10  # steps
 FIELDS = ("loss", "mse", "vb", "grad_norm")
@@ -38,12 +38,11 @@ class MetricsLog:
 
     def flush(self) -> None:
         """Write all complete windows."""
-        text = "".join(line + "\n" for line in self._lines)
-        write_whole(self._path, lambda file: file.write(text.encode()))
+        write_text(self._path, "".join(line + "\n" for line in self._lines))
 
     def resume(self, path: Path, step: int, open_window: list[list[float]]) -> None:
         """Go on with the lines of the log at `path`, at a checkpoint's step with its open window."""
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = (read_if_there(path) or b"").decode(errors="replace").splitlines()
         try:
             self._lines = [line for line in lines if json.loads(line)["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.system.devices import own_gpu
+from bench.machine.devices import own_gpu
 from bench.system.errors import BadInputError, complaint
 
 PATIENCE = timedelta(hours=1)  # for rank 0 to verify data or write a checkpoint
@@ -80,20 +80,21 @@ class Ranks:
         dist.broadcast_object_list(told, src=0)
         return told[0]
 
-    def wait(self) -> None:
-        """Wait until all ranks have called this."""
-        self.gather([0.0])
-
     def first_does(self, work: Callable[[], T]) -> T | None:
-        """Do work() on rank 0; its result there, None on the others, which wait. All ranks raise its BadInputError."""
-        result, complaint = None, None
+        """Do work() on rank 0; its result there, None on the others, which wait.
+
+        If it fails for bad input or storage, all ranks raise an error: the others ToldError.
+        """
+        result, failure = None, None
         if self.first:
             try:
                 result = work()
-            except BadInputError as error:
-                complaint = error
-        if (told := self.tell(None if complaint is None else str(complaint))) is not None:
-            raise complaint or ToldError(told)
+            except (BadInputError, OSError) as error:
+                if complaint(error) is None:
+                    raise
+                failure = error
+        if (told := self.tell(failure and complaint(failure))) is not None:
+            raise failure or ToldError(told)
         return result
 
 

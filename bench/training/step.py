@@ -3,7 +3,7 @@
 The trainer runs it, and `bench.profiling` measures it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -13,12 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bench.data.batches import Batch, Source
+from bench.machine.devices import supported_dtypes
+from bench.machine.dtypes import autocast
+from bench.machine.execution import EAGER, Execution
 from bench.spec.contenders import TrainingRecipe
-from bench.system.devices import supported_dtypes
-from bench.system.dtypes import autocast
 from bench.system.errors import BadInputError
-from bench.system.execution import EAGER, Execution
 from bench.training.ranks import ALONE, Ranks
+from bench.training.threads import BatchThreads, add
 from models.diffusion.objective import Loss, diffusion_loss
 from models.diffusion.schedule import NoiseSchedule, linear_schedule
 from models.diffusion.timesteps import TIMESTEPS
@@ -40,17 +41,16 @@ def amp_dtype(device: torch.device) -> str:
 def batch_loss(
     predict: Predict,
     schedule: NoiseSchedule,
-    draw: Callable[[], Batch],
+    batch: Batch,
     device: torch.device,
     unroll: Unroll,
     autocast: Callable[[], AbstractContextManager],
 ) -> Loss:
     """The loss of a batch.
 
-    It is a function of its own so that everything that only forward needs is freed when it returns: the batch, and
-    autocast's copies of weights.
+    It is a function of its own so that everything that only forward needs is freed when it returns, such as autocast's
+    copies of weights.
     """
-    batch = draw()
     x0, noise, t, y = (v.to(device, non_blocking=True) for v in (batch.x0, batch.noise, batch.t, batch.y))
     x = schedule.add_noise(x0, noise, t)
     with autocast():
@@ -104,11 +104,14 @@ class TrainingStep:
         self._recipe, self._device, self._data, self._seed = recipe, device, data, seed
         self._execution, self._ranks = execution, ranks
         model.set_grad_checkpointing(execution.grad_checkpointing)
-        if execution.compiled:
-            compile_regions(model)
         self._forward = ranks.parallel(Forward(model), device)
         self._share = ranks.share(recipe.batch_size)
         self.micro_batch = min(execution.micro_batch or len(self._share), len(self._share))
+        # data parallelism of several ranks averages gradients in the backward pass of the whole
+        self._threads = BatchThreads(torch.get_num_threads() if device.type == "cpu" and ranks.world == 1 else 1)
+        self._compiled: set[tuple[int, int]] = set()  # kinds of unrolls
+        if execution.compiled:
+            compile_regions(model, self._threads.each(self.micro_batch))
         self._policy, self._schedule = make_policy(*recipe.policy), linear_schedule(TIMESTEPS)
         dtype = dtype or amp_dtype(device)
         self._autocast = partial(autocast, device, dtype)
@@ -180,7 +183,7 @@ class TrainingStep:
         """The error that says what to do where memory does not suffice."""
         return BadInputError(
             f"a training step on {self.micro_batch} image(s) does not fit into the memory of {self._device}; "
-            "give a smaller --micro-batch, or --grad-checkpointing"
+            "give a smaller --micro-batch, or --grad-checkpointing, which a run of seconds must begin with"
         )
 
     def _fits(self, unroll: Unroll, reserve_bytes: int) -> bool:
@@ -210,12 +213,34 @@ class TrainingStep:
     def _accumulate(self, step: int, parts: list[range], unroll: Unroll) -> Tensor:
         losses = torch.zeros(3, device=self._device)
         for i, part in enumerate(parts):
-            weight = len(part) / len(self._share)
             draw = partial(self._data.draw, self._seed, step, self._recipe.batch_size, part)
             with nullcontext() if i == len(parts) - 1 else self._apart():
-                loss = batch_loss(self._forward, self._schedule, draw, self._device, unroll, self._autocast)
-                means = torch.stack([value.mean() for value in (loss.total, loss.mse, loss.vb)])
-                del loss
-                self.scaler.scale(means[0] * weight).backward()
-            losses += weight * means.detach()
+                losses += self._backward(draw, unroll)
         return losses
+
+    def _backward(self, draw: Callable[[], Batch], unroll: Unroll) -> Tensor:
+        """Add the gradients of a part of this rank's share; returns its part of the losses."""
+        pieces = self._threads.pieces(self.micro_batch)
+        if len(pieces) == 1:
+            losses = self._losses(draw(), unroll)  # nothing keeps the batch, only forward needs it
+            self.scaler.scale(losses[0]).backward()
+            return losses.detach()
+
+        batch = draw()
+
+        def gradients(piece: slice) -> tuple[Tensor, Sequence[Tensor | None]]:
+            losses = self._losses(batch.part(piece), unroll)
+            scaled = self.scaler.scale(losses[0])
+            return losses.detach(), torch.autograd.grad(scaled, self.parameters, allow_unused=True)
+
+        kind = min(unroll.without_grad, 1), min(unroll.with_grad, 2)  # unrolls of one kind run the same code
+        new = self._execution.compiled and kind not in self._compiled
+        self._compiled.add(kind)
+        results = self._threads.map(gradients, pieces, one_by_one=bool(new))
+        add(self.parameters, [found for _, found in results])
+        return torch.stack([losses for losses, _ in results]).sum(dim=0)
+
+    def _losses(self, batch: Batch, unroll: Unroll) -> Tensor:
+        """(3,): what a batch contributes to the means over this rank's share."""
+        loss = batch_loss(self._forward, self._schedule, batch, self._device, unroll, self._autocast)
+        return torch.stack([value.sum() for value in (loss.total, loss.mse, loss.vb)]) / len(self._share)

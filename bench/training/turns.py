@@ -1,21 +1,22 @@
-"""Training of a suite's runs, each for its own budget: in alternating slices or one after the other."""
+"""Training of a suite's runs, each for its own budget: in alternating slices, side by side or one after the other."""
 
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
-from tqdm import tqdm
 
 from bench.data.sources import training_source
+from bench.machine.execution import EAGER, Execution
 from bench.spec.arguments import Places
 from bench.spec.cells import TrainingRun
 from bench.store.records import Store
-from bench.system.execution import EAGER, Execution
-from bench.system.progress import interval_s
+from bench.system.errors import BadInputError
 from bench.system.signals import NONE, OUT_OF_TIME, Interrupts, OutOfTimeError
 from bench.training import checkpoints
-from bench.training.chains import waves
+from bench.training.neighbors import bar_of, train_side_by_side
 from bench.training.ranks import ALONE, Ranks
+from bench.training.runs import waves
 from bench.training.trainer import Trainer
 
 
@@ -28,8 +29,12 @@ def train_together(
     ranks: Ranks = ALONE,
     interrupts: Interrupts | None = None,
     alternate: bool = True,
+    side_by_side: int = 1,
 ) -> None:
     """Train runs of one suite, each for its own budget, in alternating slices: fair where a machine's speed drifts.
+
+    With `side_by_side`, so many slices run at the same time, each in a process with its share of the cores. Neighbors
+    change: all runs have some for the same time, except that the last slices of an odd one may have none.
 
     Goes on from checkpoints; writes one after every slice, and when interrupted, after the step under way. Runs that
     differ only in length train one after the other, the shortest first, each from the end of the one before.
@@ -43,18 +48,27 @@ def train_together(
         ranks: processes that train together; all call this alike.
         interrupts: requests to stop; one may have come before the call.
         alternate: False trains one run after the other, with the memory of one.
+        side_by_side: runs at the same time, on a CPU.
 
     Raises:
-        BadInputError: a checkpoint is unusable or of other hardware or data, or another process trains the run.
+        BadInputError: a checkpoint is unusable or of other hardware or data, another process trains the run (which one
+            process alone waits for), or the device or the suite does not train side by side.
         OutOfTimeError: SIGUSR2 came; everything is saved.
         KeyboardInterrupt: SIGINT or SIGTERM came; everything is saved.
     """
     if not runs:
         return
+    if side_by_side > 1 and (device.type != "cpu" or not alternate or ranks.world > 1):
+        raise BadInputError(f"--side-by-side {side_by_side}: only on a CPU, in one process, and where runs take turns")
     interrupts = interrupts or Interrupts()
-    folders = [store.checkpoint_folder(run) for run in runs]
+    # in one order, so that two commands do not wait for each other
+    folders = sorted(store.checkpoint_folder(run) for run in runs)
     with ExitStack() as stack:
-        ranks.first_does(lambda: [stack.enter_context(checkpoints.exclusive(folder)) for folder in folders])
+        ranks.first_does(lambda: [stack.enter_context(checkpoints.exclusive(one, ranks.world == 1)) for one in folders])
+        if side_by_side > 1:
+            for group in waves(runs):
+                train_side_by_side(group, store, execution, places, side_by_side, interrupts)
+            return
         source = stack.enter_context(training_source(runs[0], places, ranks.first_does))
         for group in waves(runs) if alternate else [[run] for wave in waves(runs) for run in wave]:
             _take_turns([Trainer(run, store, device, source, execution, ranks) for run in group], interrupts)
@@ -63,20 +77,7 @@ def train_together(
 def _take_turns(trainers: Sequence[Trainer], interrupts: Interrupts) -> None:
     if not (unfinished := [trainer for trainer in trainers if not trainer.finished]):
         return
-    unit = "s" if unfinished[0].run.steps is None else "step"
-    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"
-    bars = [
-        tqdm(
-            desc=f"train {t.run.description}",
-            total=t.budget,
-            unit=unit,
-            bar_format=form,
-            position=i,
-            mininterval=interval_s(),
-            disable=not t.ranks.first,
-        )
-        for i, t in enumerate(unfinished)
-    ]
+    bars = [bar_of(trainer, i) for i, trainer in enumerate(unfinished)]
     request = NONE
     with ExitStack() as stack:
         for bar in bars:
@@ -84,11 +85,13 @@ def _take_turns(trainers: Sequence[Trainer], interrupts: Interrupts) -> None:
         stack.enter_context(interrupts.deferred())
         for trainer in unfinished:
             trainer.warm_up()
-        while any(not trainer.finished for trainer in unfinished) and request == NONE:
-            for trainer, bar in zip(unfinished, bars, strict=True):
-                if not trainer.finished and request == NONE:
-                    trainer.train_slice(trainer.run.recipe.slice_s, bar, interrupts)
-                    trainer.save()
-                    request = trainer.request
+        turns = deque(zip(unfinished, bars, strict=True))
+        while turns and request == NONE:
+            trainer, bar = turns.popleft()
+            trainer.train_slice(trainer.run.recipe.slice_s, bar, interrupts)
+            trainer.save()
+            request = trainer.request
+            if not trainer.finished:
+                turns.append((trainer, bar))
     if request != NONE:
         raise OutOfTimeError if request == OUT_OF_TIME else KeyboardInterrupt

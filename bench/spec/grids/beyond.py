@@ -34,7 +34,7 @@ def solvers(suite: Suite, selection: Selection) -> list[AnyCell]:
     return cells
 
 
-@grid("beyond the paper", "DDPM, DDIM, DPM-Solver++, UniPC at equal budgets")
+@grid("beyond the paper", "every sampler at equal budgets, Euler and Heun among them")
 def samplers(suite: Suite, selection: Selection) -> list[AnyCell]:
     """Whether the gain is orthogonal to the sampler (Sec. 4.3)."""
     cells: list[AnyCell] = []

@@ -1,5 +1,7 @@
 """All grids, and the cells of one of them or of all."""
 
+from collections.abc import Sequence
+
 from bench.spec.contenders import Suite
 from bench.spec.grids import beyond, controls, paper  # noqa: F401, they register their grids
 from bench.spec.grids.registry import GRIDS
@@ -17,6 +19,13 @@ class NoCellsError(BadInputError):
 def grid_names() -> tuple[str, ...]:
     """Values of `--grid`."""
     return (*GRIDS, ALL)
+
+
+def cells_of(names: Sequence[str], suite: Suite, selection: Selection) -> list[AnyCell]:
+    """The cells of several grids, each once. Errors as in `get_cells`."""
+    if not names:
+        raise BadInputError(f"--grid: name at least one of {', '.join(grid_names())}")
+    return list({cell.key: cell for name in names for cell in get_cells(name, suite, selection)}.values())
 
 
 def get_cells(name: str, suite: Suite, selection: Selection) -> list[AnyCell]:

@@ -8,7 +8,6 @@ from bench.spec.grids.enumeration import MIDDLE, contenders
 from bench.spec.grids.registry import grid
 from bench.spec.measurements import BUDGETS, AnyCell
 from bench.spec.selection import Selection
-from models.families import forward_passes
 
 ITERATIONS = (1, 2, 3, 5)  # as many schedules as a cached DiT has; those of Table 1 with the most timesteps
 RATES = (0.5, 1.0, 2.0)  # factors of a recipe's learning rate
@@ -53,8 +52,8 @@ def equal_timesteps(suite: Suite, selection: Selection) -> list[AnyCell]:
     several = ITERATIONS[1:]
     alone = replace(selection, models=(subject.name,))
     for budget, sampler in product((one for one in MIDDLE if one in (selection.budgets or MIDDLE)), ("ddpm", "ddim")):
-        steps = (account.steps(suite.baseline.config, budget, subject.config, k) for k in several)
-        spent = tuple(count * forward_passes(subject.config, 1) for count in dict.fromkeys(steps) if count)
+        steps = (account.steps(suite.baseline.config, budget, subject.config, k, sampler) for k in several)
+        spent = tuple(int(account.run_price(subject.config, 1, n, sampler)) for n in dict.fromkeys(steps) if n)
         cells += contenders(suite, replace(alone, budgets=(budget,)), MIDDLE, several, sampler=sampler)
         cells += contenders(suite, replace(alone, budgets=spent), spent, (1,), sampler=sampler)
     return cells

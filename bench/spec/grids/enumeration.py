@@ -10,6 +10,7 @@ from bench.spec.contenders import Suite
 from bench.spec.selection import Selection, ablation_run, protocol, replicates, training_run
 from bench.system.errors import BadInputError
 from models.config import ModelConfig
+from models.diffusion.timesteps import TIMESTEPS
 from models.families import Family, family_of
 
 MIDDLE, LARGEST = (280,), (560,)  # the budgets of most ablations, and of the sample figures
@@ -43,6 +44,8 @@ def cell_of(
 ) -> list[Cell]:
     """The cell of a network at a budget, by default with DDPM and reuse; empty if no step is affordable.
 
+    It is empty too if the network cannot spend the budget, because it has too few timesteps.
+
     Args:
         suite, selection: which comparison.
         run: the training of the weights.
@@ -53,7 +56,8 @@ def cell_of(
         changes: other fields of the cell.
 
     Raises:
-        BadInputError: the budget is below one step of the network's fewest iterations, or a family without a state is
+        BadInputError: the budget is below one step of the network's fewest iterations, or more than the baseline can
+            spend, or a family without a state is
             to reuse it.
     """
     network = config or run.config
@@ -62,7 +66,16 @@ def cell_of(
         raise BadInputError(f"--budget {budget}: one step of {name} takes {least} block passes or more")
     if changes.get("reuse") and not family.carries_state:
         raise BadInputError(f"{name} cannot reuse solutions: a network of family {family.name} has no state to carry")
-    if (steps := selection.accounting.steps(suite.baseline.config, budget, network, iterations)) == 0:
+    sampler = changes.pop("sampler", "ddpm")
+    account, baseline = selection.accounting, suite.baseline.config
+    if account.exceeds(baseline, budget, network, iterations, sampler):
+        if network == baseline:
+            raise BadInputError(
+                f"--budget {budget}: {name} spends at most {TIMESTEPS * least} block passes, {least} at each of the "
+                f"{TIMESTEPS} timesteps; give at most that"
+            )
+        return []  # it would spend less than the others
+    if (steps := account.steps(baseline, budget, network, iterations, sampler)) == 0:
         return []
     n_pre, counted, n_post = family.layout(network, iterations)
     cell = Cell(
@@ -73,7 +86,7 @@ def cell_of(
         iterations=counted,
         n_post=n_post,
         steps=steps,
-        sampler="ddpm",
+        sampler=sampler,
         solver="iteration",
         reuse=family.carries_state,
         allocation="constant",

@@ -1,6 +1,10 @@
-"""Check that trainings can be compared: equal seconds mean equal training only on equal machines, and on equal data."""
+"""Runs together: chains that differ only in length, of which each goes on from the one before; what is comparable.
+
+Equal seconds mean equal training only on equal machines, and on equal data.
+"""
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
 from bench.spec.cells import TrainingRun
@@ -8,8 +12,26 @@ from bench.store.records import Store
 from bench.system.errors import BadInputError
 
 
+def chains(runs: Iterable[TrainingRun]) -> list[list[TrainingRun]]:
+    """The runs of each chain (`TrainingRun.chain`), the shortest first."""
+    found: dict[str, list[TrainingRun]] = {}
+    for run in runs:
+        found.setdefault(run.chain, []).append(run)
+    return [sorted(chain, key=lambda run: run.budget) for chain in found.values()]
+
+
+def training_seconds(runs: Iterable[TrainingRun]) -> float:
+    """Training clock that the runs with a budget in seconds take together: of each chain, that of the longest."""
+    return sum(chain[-1].budget for chain in chains(run for run in runs if run.steps is None))
+
+
+def waves(runs: Iterable[TrainingRun]) -> list[list[TrainingRun]]:
+    """The shortest run of each chain, then the second shortest of each, and so on."""
+    return [[run for run in wave if run is not None] for wave in zip_longest(*chains(runs))]
+
+
 def check_comparable(store: Store, runs: Iterable[TrainingRun]) -> None:
-    """Refuse runs that were trained on different hardware, numbers of ranks, executions or data.
+    """Refuse runs that were trained on different hardware, numbers of ranks, executions, neighbors or data.
 
     Trainings whose budget is a number of steps may differ in all but data.
 
@@ -18,6 +40,8 @@ def check_comparable(store: Store, runs: Iterable[TrainingRun]) -> None:
     """
     known: dict[str, tuple[TrainingRun, Any]] = {}
     for run in runs:
+        if run.elsewhere:
+            continue
         summary = store.read_training(run)
         for name, value in _conditions(run, summary).items() if summary else ():
             first, expected = known.setdefault(name, (run, value))
@@ -36,4 +60,5 @@ def _conditions(run: TrainingRun, summary: dict[str, Any]) -> dict[str, Any]:
         found["hardware"] = environment.get("hardware", "unknown")
         found["ranks"] = summary.get("ranks", 1)
         found["options"] = summary.get("execution") or "none"
+        found["number of trainings side by side"] = summary.get("side_by_side", 1)
     return found
