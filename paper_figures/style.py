@@ -1,5 +1,6 @@
 """Looks that all figures share: seaborn's theme at the paper's widths, contenders' own colors, axes, legends, notes."""
 
+import io
 import logging
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,12 +13,15 @@ import seaborn as sns
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from bench.system.files import write_bytes
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from bench.spec.contenders import Contender, Suite
+    from models.diffusion.samplers import Sampler
     from paper_figures.evidence.gather import Evidence
 
 mpl.use("Agg")
@@ -28,7 +32,7 @@ MARKERS = ("s", "o", "^", "D", "v", "P")
 INK, FAINT = "#444444", "#666666"
 PAGE_WIDTH_IN, COLUMN_WIDTH_IN = 7.0, 3.4
 NOTE_PT = 6
-ITERATION_TICKS = (1, 2, 3, 5, 8, 12, 18, 26, 38, 68)
+CROWDED = 1.3  # two ticks of a logarithmic axis whose ratio is smaller: the second is labelled a line lower
 FINE, COARSE = (1, 1.5, 2, 3, 5, 7), (1, 2, 5)  # ticks of a decade
 FAR_APART = 5  # values whose ratio is larger need a logarithmic axis
 
@@ -56,9 +60,9 @@ def suite_of(evidence: "Evidence") -> "Suite":
     return evidence.compared
 
 
-def look(contender: "Contender") -> dict[str, Any]:
-    """Arguments of matplotlib's plot for a contender."""
-    return {"color": contender.color, "marker": contender.marker, "label": contender.label}
+def look(one: "Contender | Sampler") -> dict[str, Any]:
+    """Arguments of matplotlib's plot for a contender or a sampler."""
+    return {"color": one.color, "marker": one.marker, "label": one.label}
 
 
 def contenders(evidence: "Evidence", names: Iterable[str]) -> "list[Contender]":
@@ -173,9 +177,15 @@ def log_x(axis: "Axes", ticks: Sequence[float], margin: float = 0.0) -> None:
         axis.set_xlim(min(ticks) / margin, max(ticks) * margin)
 
 
-def iteration_axes(axis: "Axes") -> None:
-    """Distance against iterations per timestep, both logarithmic, with the ticks of the paper's Figure 4."""
-    log_x(axis, ITERATION_TICKS)
+def iteration_axes(axis: "Axes", iterations: "Iterable[int]") -> None:
+    """Distance against iterations per timestep, both logarithmic, with a tick at each of these numbers."""
+    ticks, above, texts = sorted({*iterations}), 0.0, []
+    for tick in ticks:
+        crowded = tick < CROWDED * above
+        texts.append(f"\n{tick}" if crowded else str(tick))
+        above = above if crowded else tick
+    log_x(axis, ticks)
+    axis.set_xticks(ticks, texts)
     log_y(axis, FINE)
     axis.set_xlabel("fixed-point iterations per timestep")
 
@@ -197,13 +207,17 @@ def fd_label(evidence: "Evidence") -> str:
 
 
 def shared_legend(figure: "Figure", axes: "Iterable[Axes]", columns: int = 4, title: str | None = None) -> None:
-    """One legend above all panels, in two columns where long labels would not fit the figure's width."""
+    """One legend above all panels, in at most so many columns, and no more than fit the figure's width."""
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    if 0.06 * sum(len(label) + 6 for label in handles) > figure.get_figwidth():  # inches a character
-        columns = 2
-    figure.legend(
-        handles.values(), handles.keys(), title=title, loc="outside upper center", ncols=min(len(handles), columns)
-    )
+    places = range(min(len(handles), columns), 1, -1)
+    fitting = (n for n in places if _legend_width_in([*handles], n) <= figure.get_figwidth())
+    figure.legend(handles.values(), handles.keys(), title=title, loc="outside upper center", ncols=next(fitting, 1))
+
+
+def _legend_width_in(labels: Sequence[str], columns: int) -> float:
+    """About how wide a legend is; it is filled column by column."""
+    parts = np.array_split(np.array([len(label) + 6 for label in labels]), columns)
+    return float(0.06 * sum(part.max() for part in parts))  # inches a character
 
 
 def note(figure: "Figure", text: str) -> None:
@@ -219,6 +233,8 @@ def save(figure: "Figure", path: Path) -> list[Path]:
     written = []
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         written.append(path.with_suffix(suffix))
-        figure.savefig(written[-1], metadata=metadata, bbox_inches="tight")
+        drawn = io.BytesIO()  # on a full disk, matplotlib's PDF files fail with an AttributeError
+        figure.savefig(drawn, format=suffix[1:], metadata=metadata, bbox_inches="tight")
+        write_bytes(written[-1], drawn.getvalue())
     plt.close(figure)
     return written

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.spec.cells import TrainingRun
+from slurm.commands import NoAnswerError, RefusedError, ask, in_parts, outside_job, refusal
 from slurm.jobs import this_job
 
 # option of sbatch that may differ from the header -> its value's name in the environment, or in `scontrol show job`
@@ -20,6 +21,8 @@ BY_ENVIRONMENT = {
     "--cpus-per-task": "SLURM_CPUS_PER_TASK",
     "--gpus-per-node": "SLURM_GPUS_PER_NODE",
     "--mem": "SLURM_MEM_PER_NODE",
+    "--mem-per-cpu": "SLURM_MEM_PER_CPU",
+    "--mem-per-gpu": "SLURM_MEM_PER_GPU",
 }
 BY_SCONTROL = {
     "--partition": "Partition",
@@ -55,25 +58,24 @@ def submit_rest(count: int, flags: Sequence[str]) -> None:
     last = int(indices[2] or 0)
     if count <= last + 1:
         return
-    rest = f"{last + 1}-{count - 1}"
+    rest = range(last + 1, count)
     try:
-        job = _output("scontrol", "show", "job", this_job())
+        job = ask("scontrol", "show", "job", this_job())
         script = re.search(r"Command=(.+?\.sh)(?: |$)", job, re.MULTILINE)
         if script is None:
             raise OSError("its script has no name that ends in .sh")
         header = Path(script[1]).read_text()
         if f"#SBATCH --array=0-{last}\n" not in header or "train_body.sh" not in header:
             return
-        array = _output("sbatch", "--parsable", f"--array={rest}", *_options(job), script[1], *flags)
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
+        for part, (array,) in in_parts(rest, lambda part: [_sbatch(part, *_options(job), script[1], *flags)]):
+            print(f"{count} trainings: tasks {part[0]}-{part[-1]} are submitted as job {array}", flush=True)
+            rest = rest[len(part) :]
+    except (OSError, subprocess.TimeoutExpired, NoAnswerError, RefusedError) as error:
         print(
-            f"tasks {rest} could not be submitted ({' '.join(reason.split())}): add them with --array={rest} to the "
-            "same command",
+            f"tasks {rest[0]}-{rest[-1]} could not be submitted ({error}): add them with --array={rest[0]}-{rest[-1]} "
+            "to the same command, or name their contenders in --models of another",
             file=sys.stderr,
         )
-    else:
-        print(f"{count} trainings: tasks {rest} are submitted as job {array.strip()}", flush=True)
 
 
 def _options(job: str) -> list[str]:
@@ -86,7 +88,11 @@ def _options(job: str) -> list[str]:
     return [f"{option}={value}" for option, value in chosen.items()]
 
 
-def _output(*command: str) -> str:
-    """What a command of Slurm prints. Variables of this job are kept from it, or the new one would get them."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name == "SLURM_CONF"}
-    return subprocess.run(command, env=ours, capture_output=True, text=True, check=True, timeout=60).stdout
+def _sbatch(indices: Sequence[int], *arguments: str) -> str:
+    """Submit an array of tasks with these indices; returns its id. RefusedError if Slurm refuses it."""
+    command = ["sbatch", "--parsable", f"--array={indices[0]}-{indices[-1]}", *arguments]
+    with outside_job():
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if result.returncode:
+        raise refusal(result.stderr)
+    return result.stdout.strip()

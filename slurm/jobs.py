@@ -7,8 +7,7 @@ results/<suite>/slurm/lock        locked while a submission is made
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,7 @@ from pathlib import Path
 from bench.system.errors import BadInputError
 from bench.system.files import write_json
 from bench.system.locks import hold
-
-
-class NoAnswerError(BadInputError):
-    """Slurm does not answer at the moment. A later attempt may succeed."""
+from slurm.commands import ask
 
 
 def this_job() -> str:
@@ -37,19 +33,12 @@ def live_jobs() -> dict[str, str]:
 
     Raises:
         NoAnswerError: Slurm does not answer at the moment.
-        BadInputError: this machine has no `squeue`.
+        BadInputError: this machine lacks a command of Slurm.
     """
-    if shutil.which("squeue") is None:
-        raise BadInputError("--executor slurm: this machine has no squeue; run this where jobs are submitted")
-    command = ["squeue", "--me", "--noheader", "--array", "--format=%i|%T"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        complaint = " ".join(result.stderr.split()) if result.returncode else ""
-    except (OSError, subprocess.TimeoutExpired) as error:
-        complaint = str(error)
-    if complaint:
-        raise NoAnswerError(f"--executor slurm: Slurm does not answer ({complaint})")
-    return dict(line.split("|") for line in result.stdout.split())
+    if missing := [name for name in ("squeue", "sbatch", "srun", "scontrol") if shutil.which(name) is None]:
+        raise BadInputError(f"--executor slurm: this machine has no {missing[0]}; run this where jobs are submitted")
+    found = ask("squeue", "--me", "--noheader", "--array", "--format=%i|%T")
+    return dict(word.split("|") for word in found.split() if "|" in word)  # a line may name the cluster
 
 
 @dataclass
@@ -71,13 +60,15 @@ class Ledger:
     def opened(cls, folder: Path) -> Iterator["Ledger"]:
         """Open the ledger of a suite's folder, without jobs that have ended. Other submissions wait for its end."""
         path = folder / "slurm" / "jobs.json"
+        if not path.parent.exists():
+            live_jobs()  # where there is no Slurm, it fails before the first file is written
         with hold(path.parent / "lock", wait=True):
             ledger = cls(path, live_jobs())
             if path.exists():
                 ledger.jobs = {name: job for name, job in json.loads(path.read_text()).items() if job in ledger.live}
             yield ledger
 
-    def add(self, names: Iterable[str], job: str) -> None:
-        """Write down, on disk at once, that a job works for these runs or cells."""
-        self.jobs |= dict.fromkeys(names, job)
+    def add(self, jobs: Mapping[str, str]) -> None:
+        """Write down, on disk at once, the jobs that work for runs and cells, by run name or cell key."""
+        self.jobs |= jobs
         write_json(self.path, self.jobs)

@@ -16,6 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from bench.spec.contenders import SAMPLING_DTYPES
 from bench.system.errors import BadInputError
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -54,6 +55,7 @@ class Profile:
         setup: shell lines that run before srun, such as `module load`.
         parallel: array tasks that may run at the same time.
         gpu_gib: memory of one GPU in GiB; a plan says what fits into it.
+        dtypes: those that it computes in.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Profile:
     setup: tuple[str, ...] = ()
     parallel: int = 64
     gpu_gib: float | None = None
+    dtypes: tuple[str, ...] = SAMPLING_DTYPES
 
     def __post_init__(self) -> None:
         for part, resources in (("training", self.training), ("evaluation", self.evaluation)):
@@ -164,8 +167,8 @@ def _typed(name: str, prefix: str, table: Mapping[str, Any], hints: Mapping[str,
 def submitit_parameters(profile: Profile, resources: Resources, job_name: str) -> dict[str, Any]:
     """Keyword arguments for `submitit.AutoExecutor(folder, cluster="slurm").update_parameters`.
 
-    Jobs may be requeued, and submitit appends to their logs. srun gets the CPUs per task again, because it does not
-    inherit them from sbatch since Slurm 22.05.
+    Jobs may be requeued, and submitit appends to their logs. srun does not inherit the CPUs per task from sbatch since
+    Slurm 22.05, nor the environment where sbatch was told to export nothing (SBATCH_EXPORT): it gets them again.
     """
     parameters = {
         "name": job_name,
@@ -183,7 +186,7 @@ def submitit_parameters(profile: Profile, resources: Resources, job_name: str) -
         "slurm_signal_delay_s": profile.signal_s,
         "slurm_setup": list(profile.setup) or None,
         "slurm_array_parallelism": profile.parallel,
-        "slurm_srun_args": [f"--cpus-per-task={resources.cpus_per_rank}", "--kill-on-bad-exit=1"],
+        "slurm_srun_args": [f"--cpus-per-task={resources.cpus_per_rank}", "--kill-on-bad-exit=1", "--export=ALL"],
         "slurm_additional_parameters": {"requeue": True},
     }
     return {key: value for key, value in parameters.items() if value is not None}

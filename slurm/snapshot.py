@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from bench.system.provenance import SNAPSHOT, commit
+from bench.machine.provenance import SNAPSHOT, code_digest, commit
+from bench.system.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("models", "bench", "slurm", "paper_figures")
@@ -17,7 +19,8 @@ KINDS = {".py", ".toml", ".safetensors", ".json", ".sh"}
 def take_snapshot(folder: Path) -> Path:
     """Copy the code into `folder`/<its digest>, unless that exists; returns the path of the copy.
 
-    Jobs set PYTHONPATH to the copy. It holds the commit of the checkout, which their records name.
+    Jobs set PYTHONPATH to the copy. It holds the commit of the checkout, which their records name, and the digest of
+    its code: if that was edited since this process started, the copy is dirty.
     """
     files = sorted(
         path
@@ -25,7 +28,7 @@ def take_snapshot(folder: Path) -> Path:
         for path in (ROOT / room).rglob("*")
         if path.is_file() and path.suffix in KINDS and "__pycache__" not in path.parts
     )
-    stamp = json.dumps(commit())
+    stamp = json.dumps(commit() | {"code_digest": code_digest()})
     hasher = sha256(stamp.encode())
     for path in files:
         hasher.update(f"{path.relative_to(ROOT)}\n".encode() + sha256(path.read_bytes()).digest())
@@ -33,14 +36,17 @@ def take_snapshot(folder: Path) -> Path:
     if copy.exists():
         return copy
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder))
+    for left_behind in folder.glob(".*"):  # by a killed submission: this one holds the ledger's lock
+        shutil.rmtree(left_behind, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix="."))
     try:
-        temporary.chmod(0o755)
+        with suppress(OSError):  # a mode is cosmetic
+            temporary.chmod(0o755)
         for path in files:
             target = temporary / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        (temporary / SNAPSHOT.name).write_text(stamp)
+        write_text(temporary / SNAPSHOT, stamp)
         os.replace(temporary, copy)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -8,16 +8,21 @@ not queued again. Jobs run a copy of the code as it is now.
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # import this code, whatever else Python's path has of the same names
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import submitit
 from tqdm import tqdm
 
 from bench.evaluation.executors import Work
-from bench.evaluation.plan import Capacity, needed_runs, untrained
+from bench.evaluation.plan import Capacity, check_dtypes, needed_runs, untrained
 from bench.spec.arguments import Places, Running
 from bench.spec.cells import TrainingRun
 from bench.spec.contenders import Suite
@@ -25,8 +30,9 @@ from bench.spec.measurements import AnyCell
 from bench.store.records import Store, missing
 from bench.system.command_line import run as run_main
 from bench.system.errors import BadInputError
-from bench.training.chains import chains
-from slurm.jobs import Ledger, NoAnswerError
+from bench.training.runs import chains
+from slurm.commands import NoAnswerError, RefusedError, in_parts, outside_job, refusal
+from slurm.jobs import Ledger
 from slurm.resources import Profile, Resources, load_profile, submitit_parameters
 from slurm.snapshot import take_snapshot
 from slurm.tasks import CellsTask, TrainingTask
@@ -48,6 +54,11 @@ class Slurm:
         """BadInputError for options that make no sense, or a profile that cannot be used."""
         self._work.running.check()
         load_profile(self._work.profile)
+        if found := {"%", ":"}.intersection(results := str(self._work.store.root.resolve())):
+            raise BadInputError(
+                f"--results {results}: {' and '.join(sorted(found))} has a meaning in Slurm's names of logs or in "
+                "PYTHONPATH; choose a folder without it"
+            )
 
     def capacity(self) -> Capacity:
         """As many cells as the profile lets run at once."""
@@ -62,11 +73,12 @@ class Slurm:
             How many cells ended as neither `done` nor `skipped`; None if the jobs are not waited for.
 
         Raises:
-            BadInputError: Slurm refuses a job, or does not answer.
+            BadInputError: the nodes lack a cell's dtype, or Slurm refuses a job or does not answer.
         """
         work = self._work
         store = Store(work.store.root.parent.resolve(), work.suite.name)
         profile, places = load_profile(work.profile), _absolute(work.places)
+        check_dtypes(missing(store, cells), profile.dtypes, f"a node of profile {profile.name}")
         submission = Submission(work.suite, store, profile, work.running, places)
         trainings, evaluations = submission.submit(cells)
         print(
@@ -103,11 +115,26 @@ class Submission:
             if not runs and not todo:
                 return 0, 0
             code = take_snapshot(self.store.root / "slurm" / "code")
-            if runs:
-                self._train(runs, ledger, code)
-            for run in {cell.run: None for cell in todo}:
-                self._evaluate(run, [cell for cell in todo if cell.run == run], ledger, code)
+            try:
+                if runs:
+                    self._train(runs, ledger, code)
+                for run in {cell.run: None for cell in todo}:
+                    self._evaluate(run, [cell for cell in todo if cell.run == run], ledger, code)
+            except (RefusedError, NoAnswerError) as error:
+                raise self._told(error, [run.name for run in runs], [cell.key for cell in todo], ledger) from error
         return len(runs), len(todo)
+
+    def _told(self, error: BadInputError, runs: Sequence[str], cells: Sequence[str], ledger: Ledger) -> BadInputError:
+        """The error, with what is queued and what is left."""
+        said = str(error)
+        if isinstance(error, RefusedError):
+            said = f"--profile {self.profile.name}: Slurm refuses the job ({said})"
+        trainings, evaluations = (sum(name in ledger.jobs for name in names) for names in (runs, cells))
+        if trainings or evaluations:
+            left = len(runs) - trainings + len(cells) - evaluations
+            said += f"; {trainings} training(s) and {evaluations} cell(s) are queued, {left} are left: "
+            said += "run the same command again later"
+        return BadInputError(said)
 
     def wait(self, cells: Sequence[AnyCell]) -> list[AnyCell]:
         """Show progress until no job works for these cells; returns those that still have no `done` record.
@@ -145,8 +172,8 @@ class Submission:
 
     def _train(self, runs: Sequence[TrainingRun], ledger: Ledger, code: Path) -> None:
         tasks = [TrainingTask(chain, self.store, self.running, self.places) for chain in chains(runs)]
-        for task, job in zip(tasks, self._queue("train", self.profile.training, tasks, code), strict=True):
-            ledger.add([run.name for run in task.runs], job)
+        for queued, jobs in self._queue("train", self.profile.training, tasks, code):
+            ledger.add({run.name: job for task, job in zip(queued, jobs, strict=True) for run in task.runs})
 
     def _evaluate(self, run: TrainingRun | None, cells: Sequence[AnyCell], ledger: Ledger, code: Path) -> None:
         resources = self.profile.evaluation
@@ -156,19 +183,17 @@ class Submission:
         half_s = max(0, 60 * resources.minutes - self.profile.signal_s - EARLY_S) / 2
         tasks = [CellsTask(self.suite, chunk, self.store, self.running, self.places, half_s) for chunk in chunks]
         training = None if run is None else ledger.jobs.get(run.name)
-        for chunk, job in zip(chunks, self._queue("cells", resources, tasks, code, training), strict=True):
-            ledger.add([cell.key for cell in chunk], job)
+        for queued, jobs in self._queue("cells", resources, tasks, code, training):
+            ledger.add({cell.key: job for task, job in zip(queued, jobs, strict=True) for cell in task.cells})
 
     def _queue(
         self, what: str, resources: Resources, tasks: Sequence[Any], code: Path, after: str | None = None
-    ) -> list[str]:
-        """Submit tasks as one array, which starts once the job `after` has succeeded; returns the ids of their jobs."""
-        folder = self.store.root / "slurm" / "logs"
-        executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=REQUEUES)
+    ) -> Iterator[tuple[Sequence[Any], Sequence[str]]]:
+        """Submit tasks as arrays that fit, which start once the job `after` has succeeded; see `in_parts`."""
         parameters = submitit_parameters(self.profile, resources, f"{self.store.root.name}-{what}")
         setup = [
             *parameters.pop("slurm_setup", []),
-            f"export PYTHONPATH={shlex.quote(str(code))}",
+            f'export PYTHONPATH={shlex.quote(str(code))}"${{PYTHONPATH:+:$PYTHONPATH}}"',
             "export PYTHONSAFEPATH=1",  # otherwise Python would import from the folder of submission before the copy
             "export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK",
         ]
@@ -177,13 +202,24 @@ class Submission:
                 "dependency": f"afterok:{after}",
                 "kill-on-invalid-dep": "yes",
             }
-        executor.update_parameters(**parameters, slurm_setup=setup)
+        return in_parts(tasks, lambda part: self._submit_array({**parameters, "slurm_setup": setup}, part))
+
+    def _submit_array(self, parameters: Mapping[str, Any], tasks: Sequence[Any]) -> list[str]:
+        """Submit tasks as one array; returns the ids of their jobs. RefusedError if Slurm refuses it; no file is left.
+
+        Nobody else writes to the folder of logs meanwhile, because the ledger is open.
+        """
+        folder = self.store.root / "slurm" / "logs"
+        executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=REQUEUES)
+        executor.update_parameters(**parameters)
         try:
-            with executor.batch():
+            with outside_job(), redirect_stderr(StringIO()), executor.batch():
                 jobs = [executor.submit(task) for task in tasks]
-        except submitit.core.utils.FailedJobError as error:
-            reason = " ".join(str(error).split("sbatch: error:")[-1].split())
-            raise BadInputError(f"--profile {self.profile.name}: Slurm refuses the job ({reason})") from error
+        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+            for path in (*folder.glob("[0-9a-f]" * 32 + ".pkl"), *folder.glob(".submission_file_*.sh")):
+                if not path.is_symlink():  # a link belongs to a job
+                    path.unlink()
+            raise refusal(str(error)) from error
         return [job.job_id for job in jobs]
 
 
@@ -199,6 +235,7 @@ def _absolute(places: Places) -> Places:
         vae=str(Path(places.vae).resolve()) if places.vae and Path(places.vae).is_dir() else places.vae,
         inception_weights=weights and weights.resolve(),
         data=data and data.resolve(),
+        held_out=places.held_out and places.held_out.resolve(),
     )
 
 

@@ -17,7 +17,7 @@ from bench.spec.measurements import AnyCell
 from bench.store.prices import kept_prices
 from bench.store.records import Store, missing
 from bench.system.files import utc_now
-from bench.training.fairness import check_comparable
+from bench.training.runs import check_comparable
 
 if TYPE_CHECKING:
     from bench.sampling.setting import Setting
@@ -37,7 +37,7 @@ def log_cell(key: str, status: str, reason: str) -> None:
 class TrainingTask:
     """Trains runs on as many ranks as the job has. Requeued before its time limit until all trainings have ended.
 
-    The runs differ only in length, and each goes on from the end of the one before (`bench.training.chains`).
+    The runs differ only in length, and each goes on from the end of the one before (`bench.training.runs`).
     """
 
     runs: list[TrainingRun]

@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+if __name__ == "__main__":  # import this code, whatever else Python's path has of the same names
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from submitit.helpers import TorchDistributedEnvironment
 
 from bench import train
 from bench.store.records import Store
-from bench.system.allocator import restart_with_tuned_malloc
 from bench.system.command_line import parse, run
 from bench.system.errors import BadInputError
 from bench.system.signals import Interrupts, OutOfTimeError
@@ -79,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments = parse(train.Arguments, argv)
         all_runs = arguments.runs()
         if is_first():
-            submit_rest(len(all_runs), (sys.argv[1:] if argv is None else argv)[2:])  # without --suite NAME
+            submit_rest(len(all_runs), (sys.argv[1:] if argv is None else argv)[6:])  # without the body's
         if not (runs := runs_of_task(all_runs)):
             if is_first():
                 print(f"array task {os.environ['SLURM_ARRAY_TASK_ID']} has nothing to do: {len(all_runs)} training(s)")
@@ -87,11 +90,10 @@ def main(argv: list[str] | None = None) -> int:
         if is_first():  # so that grids submitted meanwhile do not queue the same training
             store = Store(arguments.places.results.resolve(), arguments.what.suite)
             with Ledger.opened(store.root) as ledger:
-                ledger.add([run.name for run in runs], this_job())
+                ledger.add({run.name: this_job() for run in runs})
         return train.train(arguments, runs, interrupts)
     return 0  # requeued
 
 
 if __name__ == "__main__":
-    restart_with_tuned_malloc()
     sys.exit(run(main))

@@ -11,7 +11,8 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=slurm-%x-%A_%a.out
-body=${SLURM_SUBMIT_DIR:?start this script with sbatch}/slurm/train_body.sh
-[ -e "$body" ] ||
-    body=$(scontrol show job $SLURM_JOB_ID | sed -n 's|.*Command=\(.*/train_\)fashion.sh.*|\1body.sh|p;T;q')
-. "${body:?submit this script from the root of the repository}" fashion "$@"
+: "${SLURM_JOB_ID:?start this script with sbatch}"
+body=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's|.*Command=\(.*/train_\)fashion.sh.*|\1body.sh|p;T;q')
+[ -e "$body" ] || body=$SLURM_SUBMIT_DIR/slurm/train_body.sh # of a copy of this script
+[ -e "$body" ] || { echo "error: submit this script from the root of the repository" >&2; exit 2; }
+. "$body" fashion "$@"

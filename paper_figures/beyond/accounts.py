@@ -16,12 +16,12 @@ from matplotlib.axes import Axes
 
 from bench.spec.accounts import ACCOUNTS, Account
 from bench.spec.grids.beyond import by_account
-from models.families import forward_passes
+from models.diffusion.samplers import label_of
 from paper_figures import style
 from paper_figures.claims.ledger import EQUAL_COMPUTE, judge
 from paper_figures.claims.rules import COMPARABLE, TABLE1, at_budget, comparable
-from paper_figures.evidence.columns import number, plus_minus
-from paper_figures.evidence.comparisons import SAMPLERS, twins
+from paper_figures.evidence.columns import number, plus_minus, readable_shares
+from paper_figures.evidence.comparisons import FIGURE_4, ONE_SAMPLER, twins
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Verdict
 from paper_figures.evidence.pairing import UntestedError
@@ -54,7 +54,7 @@ def draw(evidence: Evidence) -> list[Path]:
             "accounts",
             table,
             _readable(evidence, table),
-            f"{_note(evidence)} {evidence.choice} {_holds(evidence)}",
+            f"{_note(evidence)} {evidence.choice} {FIGURE_4} {evidence.shares_note} {_holds(evidence)}",
         ),
         *write_table(evidence, "accounts_claims", found, found, _note(evidence)),
         *_figure(evidence, table),
@@ -65,7 +65,8 @@ def _holds(evidence: Evidence) -> str:
     whose = "that most replicates choose" if len(evidence.replicates) > 1 else "that is chosen"
     return (
         f"FD: Fréchet distance, lower is better. Spent: by DiT; by FPDM at the schedule {whose}. "
-        f"Table 1 has FPDM better at 140 and 280, and comparable, within a factor of {COMPARABLE}, at 560."
+        f"Table 1 has FPDM better at 140 and 280, and comparable, within a factor of {COMPARABLE}, at 560. "
+        f"{ONE_SAMPLER}"
     )
 
 
@@ -96,13 +97,15 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 def _spent(evidence: Evidence, row: dict[str, Any]) -> dict[str, float]:
     """What the baseline and the chosen subject spend on one image: columns `<contender>_<currency>`."""
     suite, prices = style.suite_of(evidence), evidence.selection.prices
-    depth = forward_passes(suite.baseline.config)
-    chosen = {suite.baseline: (row["budget"] // depth, 0), suite.subject: (row["steps"], row["iterations"])}
+    config, budget, sampler = suite.baseline.config, row["budget"], row["sampler"]
+    own = Account().steps(config, budget, config, 0, sampler)
+    chosen = {suite.baseline: (own, 0), suite.subject: (row["steps"], row["iterations"])}
     spent = {}
     for (one, (steps, iterations)), name in product(chosen.items(), CURRENCIES):
         known = not math.isnan(steps) and (name != "seconds" or prices is not None)
         images = prices.batch_size if name == "seconds" and prices is not None else 1
-        price = Account(name, prices).run_price(one.config, int(iterations), int(steps)) if known else math.nan
+        account = Account(name, prices)
+        price = account.run_price(one.config, int(iterations), int(steps), sampler) if known else math.nan
         spent[f"{one.name}_{name}"] = price / images
     return spent
 
@@ -135,9 +138,11 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Any] = {
         "equal in": table.account.map(ACCOUNTS),
         f"{a} passes": table.budget,
-        "sampler": table.sampler.map(SAMPLERS),
+        "sampler": table.sampler.map(label_of),
         f"{a} FD": plus_minus(table[f"{base}_fd"], table[f"{base}_half"]),
         f"best {b} FD": plus_minus(table[f"{subject}_fd"], table[f"{subject}_half"]),
+        **readable_shares(table, f"{base}_", f"{a} {{}}"),
+        **readable_shares(table, f"{subject}_", f"best {b} {{}}"),
         "iterations x steps": table.schedule,
     }
     for name, (heading, scale, form) in CURRENCIES.items():
@@ -145,7 +150,7 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         if any(spent[0]):
             columns[f"{heading} ({a}, {b})"] = [", ".join(filter(None, pair)) for pair in zip(*spent, strict=True)]
     columns |= {f"best {b} / {a}": table.ratio_text, "verdict": table.verdict}
-    return pd.DataFrame(columns | {"Table 1": table.claim, "holds": table.holds})
+    return pd.DataFrame(columns | {"Table 1": table.claim, "holds with this sampler": table.holds})
 
 
 def _note(evidence: Evidence) -> str:
@@ -170,15 +175,17 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
         rows = drawn[drawn.sampler == sampler]
         _backdrop(axis, rows, budgets, low)
         _points(axis, rows, budgets)
-        axis.set_title(SAMPLERS[sampler])
+        axis.set_title(label_of(sampler))
         axis.set_xlabel("budget: block passes of DiT")
         axis.set_ylim(low, high)
+    for face, text in ((style.INK, "Table 1 holds"), ("white", "does not, or is undecided")):
+        axes[0].plot([], [], "o", color=style.INK, markerfacecolor=face, label=text)
     axes[0].set_ylabel("FD of best FPDM / DiT")
-    style.shared_legend(figure, axes, columns=5)
+    style.shared_legend(figure, axes)
     lost = " Not drawn: diverged." if len(drawn) < table.ratio.notna().sum() else ""
-    several = "the intervals, the two sides' own included, do not tell"
-    unknown = several if len(evidence.replicates) > 1 else "one replicate does not tell"
-    meaning = f"Below 1 FPDM is better. Filled: what Table 1 says holds; open: it does not, or {unknown}."
+    several = "where the intervals, the two sides' own included, do not tell"
+    unknown = several if len(evidence.replicates) > 1 else "as one replicate does not tell"
+    meaning = f"Below 1 FPDM is better. Undecided: {unknown}. {ONE_SAMPLER}"
     style.note(figure, f"{evidence.caption}. {meaning} {_note(evidence)} {evidence.choice}{lost}")
     return style.save(figure, evidence.path("figures", "accounts"))
 

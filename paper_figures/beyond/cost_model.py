@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import NullLocator
 from scipy.optimize import nnls
 
 from paper_figures import style
@@ -163,66 +162,51 @@ def _percent(values: pd.Series, form: str) -> list[str]:
 
 
 def _figure(evidence: Evidence) -> list[Path]:
-    """A column a model: predicted against measured above, residuals by iterations below. Filled: the first cell."""
+    """A panel a model: residuals by iterations. Filled: the first cell."""
     cells = _cells(evidence)
     known = looks(evidence, pd.concat(cells))
     fitted = [(cell, fits(cell)) for cell in cells]
     names = [name for name in MODELS if any(name in found for _, found in fitted)]
-    figure, axes = style.panels(2, len(names), height_in=4.8, width_in=style.PAGE_WIDTH_IN, sharex="row", sharey="row")
-    for (above, below), name in zip(axes.T, names, strict=True):
-        above.set_title(name.replace(" + steps", "\n+ steps"))
+    figure, ((*axes,),) = style.panels(1, len(names), height_in=3.0, width_in=style.PAGE_WIDTH_IN, sharey=True)
+    for axis, name in zip(axes, names, strict=True):
         explained = [f"{found[name].r2_a_pass:.2f}" for _, found in fitted if name in found]
-        below.set_title(f"R² at equal passes\n{', '.join(explained)}", fontsize=7.5)
+        axis.set_title(f"{name.replace(' + steps', chr(10) + '+ steps')}\nR² {', '.join(explained)}", fontsize=7.5)
         for i, (cell, found) in enumerate(fitted):
             if name in found:
-                _points(evidence, (above, below), cell, found[name], known, filled=i == 0)
-        _axes(above, below, [str(k or style.labels(evidence)[model]) for model, k in known])
-    axes[0, 0].set_ylabel("predicted seconds")
-    axes[1, 0].set_ylabel("predicted / measured, less 1")
-    style.shared_legend(figure, [axes[0, 0]], columns=len(known))
-    titles = [label(*cell.iloc[0][CELL]) for cell in cells]
-    faces = f"Filled: {titles[0]}" + (f"; open: {', '.join(titles[1:])}" if len(titles) > 1 else "")
+                _points(axis, cell, found[name], known, filled=i == 0)
+        _axes(axis, [str(k or style.labels(evidence)[model]) for model, k in known])
+    axes[0].set_ylabel("predicted / measured, less 1")
+    for network, look in known.items():
+        axes[0].plot([], [], **look | {"linestyle": "none"}, label=name_of(evidence, *network))
+    for i, cell in enumerate(cells):
+        face = style.INK if i == 0 else "white"
+        look = {"color": style.INK, "markerfacecolor": face, "label": label(*cell.iloc[0][CELL])}
+        axes[0].plot([], [], "o", **look)
+    style.shared_legend(figure, [axes[0]])
     style.note(
         figure,
-        f"{faces}; each fitted by itself, none negative, least squares on relative errors. A point a sampling run of "
-        "each budget and number of iterations k, seconds of a batch, median over rounds; below, budgets from left to "
-        "right. R² at equal passes: of seconds a block pass, filled first."
+        "Each size fitted by itself, no constant negative, least squares on relative errors. A point a sampling run of "
+        "each budget and number of iterations k, seconds of a batch, median over rounds; budgets from left to "
+        "right. R²: of seconds a block pass, filled first."
         f"{_undetermined(summary(evidence))} {conditions(evidence)}.",
     )
     return style.save(figure, evidence.path("figures", "cost_model"))
 
 
-def _points(
-    evidence: Evidence,
-    axes: "tuple[Axes, Axes]",
-    cell: pd.DataFrame,
-    one: Fit,
-    known: dict[Network, dict[str, Any]],
-    filled: bool,
-) -> None:
-    """One cell's runs in both panels of a model."""
-    above, below = axes
+def _points(axis: "Axes", cell: pd.DataFrame, one: Fit, known: dict[Network, dict[str, Any]], filled: bool) -> None:
+    """Residuals of one cell's runs."""
     budgets = sorted(set(cell.budget))
     for place, (network, look) in enumerate(known.items()):
         chosen = ((cell.model == network[0]) & (cell.iterations == network[1])).to_numpy()
-        some = cell[chosen]
         look = look | {"linestyle": "none", "markerfacecolor": look["color"] if filled else "white"}
-        look["markeredgecolor"] = look["color"]
-        label = name_of(evidence, *network) if filled else ""
-        above.plot(some.seconds_median, one.predicted[chosen], **look, label=label)
-        x = [place + 0.22 * (budgets.index(budget) - (len(budgets) - 1) / 2) for budget in some.budget]
-        below.plot(x, one.residuals[chosen], **look)
+        x = [place + 0.22 * (budgets.index(budget) - (len(budgets) - 1) / 2) for budget in cell.budget[chosen]]
+        axis.plot(x, one.residuals[chosen], **look, markeredgecolor=look["color"])
 
 
-def _axes(above: "Axes", below: "Axes", ticks: list[str]) -> None:
-    """Scales, the identity, zero."""
-    above.axline((1, 1), (10, 10), color=style.INK, linewidth=0.8, zorder=0)
-    above.set(xscale="log", yscale="log", xlabel="measured seconds")
-    for axis in (above.xaxis, above.yaxis):
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_locator(NullLocator())
-    below.axhline(0, color=style.INK, linewidth=0.8, zorder=0)
-    below.set_xticks(range(len(ticks)), ticks)
-    below.yaxis.set_major_formatter(lambda value, _: f"{value:+.0%}" if value else "0")
-    below.set_xlabel("iterations k of a step")
-    below.grid(visible=False, axis="x")
+def _axes(axis: "Axes", ticks: list[str]) -> None:
+    """Zero, a tick a network, percent."""
+    axis.axhline(0, color=style.INK, linewidth=0.8, zorder=0)
+    axis.set_xticks(range(len(ticks)), ticks)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:+.0%}" if value else "0")
+    axis.set_xlabel("iterations k of a step")
+    axis.grid(visible=False, axis="x")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from paper_figures.evidence.comparisons import readable_twins, twins
+from paper_figures.evidence.comparisons import ONE_SAMPLER, readable_twins, twins
 from paper_figures.evidence.gather import Evidence
 from paper_figures.tables.writing import printed, write_table
 
@@ -15,7 +15,8 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table = twins(evidence)
-    note = f"FD: Fréchet distance, lower is better. {evidence.choice} The paper has no such table."
+    note = f"FD: Fréchet distance, lower is better. {evidence.shares_note} {evidence.choice} {ONE_SAMPLER} "
+    note += "The paper has no such table."
     return write_table(evidence, "beyond", table, readable_twins(evidence, table), note)
 
 

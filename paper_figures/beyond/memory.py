@@ -40,8 +40,8 @@ _NOTE = (
 
 _MARKS = (
     "XL/2 twins, batch 64. In brackets: of DiT's peak under the same settings. m: FPDM's iterations with gradient; "
-    "mean over m: of stochastic JFB's draws, 1 to 12. Gradients: those that are there at the peak. Published: as GiB, "
-    "under settings that the paper does not give. Left and right have scales of their own."
+    "mean over m: of stochastic JFB's draws, 1 to 12. Gradients: those that are there at the peak; a bar "
+    "without any peaks before backward makes the first. Published: as GiB, under settings that the paper does not give."
 )
 
 
@@ -104,7 +104,7 @@ def _published(evidence: Evidence, table: pd.DataFrame) -> pd.Series:
     asked = (table.phase == "training") & (table.precision == "fp16") & ~table.grad_checkpointing
     asked &= (table.unroll == "multi-step") & ((table.m == 12) | ~iterates)
     known = {name: TABLE1_TRAINING_MEMORY_GB.get(family.name, math.nan) for name, family in families.items()}
-    return table.model.map(known).where(asked)
+    return table.model.map(known).where(asked & (suite.own is None))
 
 
 def _names(evidence: Evidence, table: pd.DataFrame) -> list[str]:
@@ -144,14 +144,14 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
     names, precisions = list(dict.fromkeys(names)), sorted(set(rows.precision))
     modes = sorted(set(rows.grad_checkpointing))
     size = {"height_in": 2 + 0.13 * len(names) * len(precisions), "width_in": style.PAGE_WIDTH_IN}
-    figure, axes = style.panels(len(precisions), len(modes), **size, sharex="col", sharey=True)
+    figure, axes = style.panels(len(precisions), len(modes), **size, sharex=True, sharey=True)
     for (precision, mode), axis in zip(product(precisions, modes), axes.flat, strict=True):
         _bars(axis, rows[(rows.precision == precision) & (rows.grad_checkpointing == mode)], names)
         axis.set_title(f"{precision}, {MODES[mode]}")
-    for axis, mode in zip(axes[-1], modes, strict=True):
+    for axis in axes[-1]:
         axis.set_xlabel("GiB at the peak of a training step")
-        axis.set_xlim(0, 1.12 * rows[rows.grad_checkpointing == mode].peak_bytes.max() / GIB)
-    style.shared_legend(figure, [axes[0, 0]], columns=len(PARTS) + 2)
+    axes[0, 0].set_xlim(0, 1.12 * rows.peak_bytes.max() / GIB)
+    style.shared_legend(figure, axes.flat, columns=len(PARTS) + 2)
     style.note(figure, f"{_MARKS} {checked(evidence, table)}")
     return style.save(figure, evidence.path("figures", "memory"))
 
@@ -167,7 +167,7 @@ def _bars(axis: "Axes", rows: pd.DataFrame, names: list[str]) -> None:
         text = f"{peak:.1f}" + (f" ({ratio:.0%})" if ratio == ratio else "")
         axis.annotate(text, (peak, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
     marks: dict[str, tuple[pd.Series, dict[str, Any]]] = {
-        "published": (rows.published, {"marker": "D", "markersize": 4, "markerfacecolor": "white"}),
+        "published (Table 1)": (rows.published, {"marker": "D", "markersize": 4, "markerfacecolor": "white"}),
         "measured": (rows.measured_peak_bytes / GIB, {"marker": "|", "markersize": 11, "markeredgewidth": 1.5}),
     }
     for label, (values, look) in marks.items():

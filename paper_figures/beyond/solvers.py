@@ -7,7 +7,17 @@ from typing import Any
 import pandas as pd
 
 from paper_figures import style
-from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns, with_budget
+from paper_figures.evidence.columns import (
+    EQUAL,
+    mean_columns,
+    number,
+    plus_minus,
+    ratio_columns,
+    readable_shares,
+    share_columns,
+    with_budget,
+    with_measured,
+)
 from paper_figures.evidence.comparisons import EACH, paired, where_intervals
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
@@ -19,16 +29,18 @@ SOLVERS = {"iteration": "plain", "anderson": "Anderson", "broyden": "Broyden"}
 
 
 def draw(evidence: Evidence) -> list[Path]:
-    """Write tables/solvers.{csv,md,tex} and figures/solvers.{png,pdf}."""
+    """Write tables/solvers.{csv,md,tex} and, unless all lines would coincide, figures/solvers.{png,pdf}."""
     if evidence.frame.empty:
         return []
     table = summary(evidence)
     note = (
-        "FD: Fréchet distance, lower is better. Ratios pair equal weights and noise. Block passes are equal; what a "
+        f"FD: Fréchet distance, lower is better. {evidence.shares_note} "
+        "Ratios pair equal weights and noise. Block passes are equal; what a "
         f"solver computes besides shows in images / s only.{where_intervals(evidence, EACH)} {evidence.timing_caption} "
         "The paper has no such table."
     )
-    return [*write_table(evidence, "solvers", table, _readable(table), note), *_figure(evidence, table)]
+    figure = [] if _coincide(table) else _figure(evidence, table)
+    return [*write_table(evidence, "solvers", table, _readable(table), note), *figure]
 
 
 def table_text(evidence: Evidence) -> str:
@@ -48,11 +60,17 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         same = frame[(frame.model == model) & (frame.budget == budget) & (frame.iterations == k)]
         some, plain = same[same.solver == solver], same[same.solver == "iteration"]
         row: dict[str, Any] = {"model": model, "budget": budget, "iterations": k, "steps": steps, "solver": solver}
-        row |= mean_columns(by_seed(some), "") | {"replicates": some.seed.nunique()}
+        row |= mean_columns(by_seed(some), "") | share_columns(some) | {"replicates": some.seed.nunique()}
         row |= ratio_columns(None if solver == "iteration" else paired(some, plain))
         rows.append(row | {"images_per_s": some.images_per_s.median()})
-    table = pd.DataFrame(rows)
+    table = with_measured(pd.DataFrame(rows))
     return table if table.model.nunique() > 1 else table.drop(columns="model")
+
+
+def _coincide(table: pd.DataFrame) -> bool:
+    """Whether every solver's ratio to plain iteration is known to be 1, within `columns.EQUAL`."""
+    ends = table.loc[table.solver != "iteration", ["ratio_low", "ratio_high"]].astype(float)
+    return bool(((ends - 1).abs() < EQUAL).all(axis=None))
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -61,6 +79,8 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {"model": list(one.model)} if "model" in one else {}
     columns |= {"iterations": list(one.iterations), "steps": list(one.steps)}
     columns |= {f"{name} FD": plus_minus(arm.fd, arm.half) for name, arm in arms.items()}
+    for name, arm in arms.items():
+        columns |= readable_shares(arm, heading=f"{name} {{}}")
     columns |= {f"{name} / plain": list(arm.ratio_text) for name, arm in arms.items() if name != "plain"}
     columns |= {f"{name} images / s": number(arm.images_per_s, ".1f") for name, arm in arms.items()}
     return with_budget(pd.DataFrame(columns), list(one.budget))

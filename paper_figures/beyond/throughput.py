@@ -148,7 +148,7 @@ def _compilation(table: pd.DataFrame) -> list[str]:
 
 
 def _figure(evidence: Evidence, table: pd.DataFrame, name: str) -> list[Path]:
-    """Images/s against budget, a panel a cell; dashes mark the floors."""
+    """Seconds an image against budget, a panel a cell; dashes mark the floors, below."""
     cells = [cell for _, cell in table.groupby(CELL, sort=False)]
     known = looks(evidence, table)
     names = {network: name_of(evidence, *network) for network in known}
@@ -157,31 +157,30 @@ def _figure(evidence: Evidence, table: pd.DataFrame, name: str) -> list[Path]:
         _panel(axis, rows, {network: look | {"label": names[network]} for network, look in known.items()})
         axis.set_title(label(*rows.iloc[0][CELL]))
         axis.set_xlabel("budget: block passes")
-    axes[0].set_ylabel("images / s")
+    axes[0].set_ylabel("seconds an image")
     style.shared_legend(figure, axes)
     style.note(
         figure,
-        "Points: medians over rounds, bars from the least to the largest; side by side at one budget. Floor, of "
-        "time and hence above: a device that does nothing but multiply, at its best rate of a large product. "
+        "Points: medians over rounds, bars from the least to the largest; side by side at one budget. Floor: the "
+        "same multiplications and nothing else, at the device's best rate of a large product. "
         f"{conditions(evidence)}.",
     )
     return style.save(figure, evidence.path("figures", name))
 
 
 def _panel(axis: "Axes", rows: pd.DataFrame, known: dict[Network, dict[str, Any]]) -> None:
-    """The runs of one cell, those of a budget side by side, each below its floor."""
+    """The runs of one cell, those of a budget side by side, each above its floor."""
     runs_of = {network: some for network, some in rows.groupby(["model", "iterations"]) if len(some)}
     shown = [network for network in known if network in runs_of]
     for place, network in enumerate(shown):
         some, look = runs_of[network], known[network]
         x = some.budget * 2 ** (SLOT * (place - (len(shown) - 1) / 2))
-        ends = some.batch_size / some.seconds_high, some.batch_size / some.seconds_low
-        bars = [some.images_per_s - ends[0], ends[1] - some.images_per_s]
-        axis.errorbar(x, some.images_per_s, yerr=bars, linestyle="none", elinewidth=0.8, **look)
+        low, median, high = (some[f"seconds_{end}"] / some.batch_size for end in ("low", "median", "high"))
+        axis.errorbar(x, median, yerr=[median - low, high - median], linestyle="none", elinewidth=0.8, **look)
         half = 2 ** (0.4 * SLOT)
-        axis.hlines(some.floor_images_per_s, x / half, x * half, color=look["color"], linewidth=1.2)
+        axis.hlines(1 / some.floor_images_per_s, x / half, x * half, color=look["color"], linewidth=1.2)
     if rows.floor_images_per_s.notna().any():
-        axis.plot([], [], "_", color=style.INK, markersize=7, markeredgewidth=1.2, label="floor")
+        axis.plot([], [], "_", color=style.INK, markersize=7, markeredgewidth=1.2, label="floor: multiplications alone")
     style.log_x(axis, sorted(set(rows.budget)), margin=1.45)
     style.log_y(axis, style.COARSE)
     axis.grid(visible=False, axis="x")

@@ -17,7 +17,8 @@ TITLE = "Claims by suite"
 COMPUTED = (cost_rules.parameters, cost_rules.memory, cost_rules.injections)
 _NOTE = (
     "Leans to: the verdict that the same rule would give if its estimates were exact; undecided if none. A lean is no "
-    "result: noise may turn it. Agree: yes if all verdicts are decided and alike, no if two of them are opposite; else "
+    "result: noise may turn it. In brackets: the ratio that contradicts the claim most; below 1 its first side is "
+    "better. Agree: yes if all verdicts are decided and alike, no if two of them are opposite; else "
     "whether the suites lean alike or apart, a decided verdict counted as a lean. Suites in which a claim is not "
     "tested are left out of that. What is computed of XL/2 is the same in every suite. "
     f"Claims marked ({OURS}): {OWN_RULES}."
@@ -26,21 +27,25 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Standing:
-    """A claim's verdict in one suite, and which way that leans; a decided verdict leans to itself."""
+    """A claim's verdict in one suite, and which way that leans; a decided verdict leans to itself.
+
+    `against` is what contradicts the claim most if it leans to that (`Finding.against`).
+    """
 
     verdict: Verdict
     lean: Verdict
+    against: str = ""
 
     def __str__(self) -> str:
         if self.verdict is not Verdict.INCONCLUSIVE:
             return str(self.verdict)
         leaning = "undecided" if self.lean is Verdict.INCONCLUSIVE else f"leans to {self.lean}"
-        return f"{self.verdict}, {leaning}"
+        return f"{self.verdict}, {leaning}" + (f" ({self.against})" if self.against else "")
 
 
 def draw(evidence: Evidence) -> list[Path]:
     """Write tables/suites.{csv,md,tex}, of the suites' default cells; nothing if only one has results of quality."""
-    if evidence.variant or evidence.accounted.frame.empty:
+    if evidence.variant or evidence.accounted.frame.empty or evidence.compared.own is not None:
         return []
     found = with_results(evidence, GRID)
     if len(found) < 2:
@@ -56,7 +61,7 @@ def draw(evidence: Evidence) -> list[Path]:
 def standing(claim: Claim, evidence: Evidence) -> Standing:
     """A claim's verdict and which way it leans."""
     found = judge(claim, evidence)
-    return Standing(found.verdict, found.lean or found.verdict)
+    return Standing(found.verdict, found.lean or found.verdict, found.against)
 
 
 def agreement(standings: dict[str, Standing]) -> str:
@@ -104,7 +109,7 @@ def machine(standings: dict[Claim, dict[str, Standing]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"claim": claim.marked, "suite": name, "verdict": str(one.verdict), "lean": str(one.lean)}
-            | {"agree": _agree(claim, found)}
+            | {"against": one.against, "agree": _agree(claim, found)}
             for claim, found in standings.items()
             for name, one in found.items()
         ]

@@ -6,6 +6,7 @@ Controls are found by what they are, not by their names. Each contender is at th
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import product
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pandas as pd
 from bench.spec.contenders import Contender, Suite
 from bench.spec.grids.controls import ITERATIONS
 from bench.spec.measurements import BUDGETS
+from models.diffusion.samplers import label_of
 from models.families import forward_passes, parameters
 from paper_figures.claims.findings import NEGLIGIBLE, Criterion, Finding, judged, rule
 from paper_figures.evidence.comparisons import at_best, chosen
@@ -84,11 +86,13 @@ def _over(evidence: Evidence, a: Contender, b: Contender, criterion: Criterion) 
     """FD of one contender over another's: the criterion has to be met at each budget with each sampler."""
     frame = own(evidence)
     found = {
-        (sampler, budget): between_runs(evidence, *(_schedules(frame, one, budget, sampler) for one in (a, b)))
+        f"{label_of(sampler)} at {budget}": between_runs(
+            evidence, *(_schedules(frame, one, budget, sampler) for one in (a, b))
+        )
         for sampler, budget in product(SAMPLERS, BUDGETS)
     }
-    text = "; ".join(f"{sampler.upper()} at {budget}: {r}" for (sampler, budget), r in found.items())
-    return judged(f"{at_best(a)} / {at_best(b)}, {text}", (criterion, found.values()))
+    text = "; ".join(f"{name}: {r}" for name, r in found.items())
+    return judged(f"{at_best(a)} / {at_best(b)}, {text}", (criterion, found))
 
 
 @rule(
@@ -105,7 +109,7 @@ def better_at_equal_parameters(evidence: Evidence) -> Finding:
     control = of_equal_parameters(suite)
     ours, theirs = (parameters(one.config) / 1e6 for one in (suite.subject, control))
     finding = _over(evidence, suite.subject, control, below)
-    return Finding(finding.verdict, f"{ours:.3g}M against {theirs:.3g}M parameters; {finding.measured}", finding.lean)
+    return replace(finding, measured=f"{ours:.3g}M against {theirs:.3g}M parameters; {finding.measured}")
 
 
 @rule(f"The best FPDM below the best loop of the same blocks without injections, {EVERYWHERE}")
@@ -128,9 +132,9 @@ def iterating_needed(evidence: Evidence) -> Finding:
         if absent := {*many.steps} - {*once.steps}:
             raise UntestedError(f"cells of {what}: {', '.join(map(str, sorted(absent)))}")
         pairs = chosen(many).merge(once, on=["seed", "steps"], suffixes=("", "_once")).set_index("seed")
-        found[f"{sampler.upper()}, k = {', '.join(map(str, pairs.iterations))}"] = ratio(pairs.fid, pairs.fid_once)
+        found[f"{label_of(sampler)}, k = {', '.join(map(str, pairs.iterations))}"] = ratio(pairs.fid, pairs.fid_once)
     text = "; ".join(f"{name}: {r}" for name, r in found.items())
-    return judged(f"best {subject.label} / {subject.label} at k = 1, {text}", (below, found.values()))
+    return judged(f"best {subject.label} / {subject.label} at k = 1, {text}", (below, found))
 
 
 @rule(f"The best DiT with cached blocks below the best FPDM {EVERYWHERE}")

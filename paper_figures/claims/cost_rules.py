@@ -76,7 +76,7 @@ def cost(evidence: Evidence) -> Finding:
     rounds = pd.Series(np.exp(np.mean(list(each.values()), axis=0)))
     found = ratio(rounds, pd.Series(1.0, index=rounds.index))
     texts = ", ".join(f"{np.exp(np.median(logs)):.2f} at {budget}" for budget, logs in each.items())
-    return judged(f"{sides(evidence)} {found}: {texts}", (negligible, [found]))
+    return judged(f"{sides(evidence)} {found}: {texts}", (negligible, {sides(evidence): found}))
 
 
 @rule("Multiply-accumulates of an iteration within a factor of 1.1 of a block pass without its injection, at XL/2")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.system.files import write_text
 from paper_figures.claims import control_rules, cost_rules, rules
 from paper_figures.claims.findings import Finding, Rule
 from paper_figures.evidence.gather import Evidence
@@ -195,11 +196,14 @@ def _rules(suite: str) -> str:
 def draw(evidence: Evidence) -> list[Path]:
     """Write claims.md, and tables/claims.{csv,md,tex}: the same without the measured numbers, for a glance.
 
-    Where any claim of our own is tested, tables/own_claims.{csv,md,tex} has ours alone, with their numbers.
+    Where any claim of our own is tested, tables/own_claims.{csv,md,tex} has ours alone, with their numbers. Nothing
+    for a user's own images, of which the paper claims nothing.
     """
+    if evidence.compared.own is not None:
+        return []
     evidence = evidence.accounted
     path, table = evidence.path("", "claims.md"), summary(evidence)
-    path.write_text(ledger(evidence, table))
+    write_text(path, ledger(evidence, table))
     note = f"Claims marked {OURS}: {own_rules(evidence.suite)} "
     note += "Measured numbers and the rule of each verdict are in claims.md."
     written = [path, *write_table(evidence, "claims", table, table[["claim", "where", "published", "verdict"]], note)]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.spec.cells import Cell
+from models.diffusion.samplers import label_of
 from paper_figures.claims.findings import NEGLIGIBLE, Criterion, Finding, Rule, judged, rule
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Ratio, Verdict, above, below, best, by_seed, ratio, within
@@ -55,8 +56,8 @@ def at_budget(
 ) -> Finding:
     """Subject over baseline at a budget: the criterion has to be met with each of the samplers."""
     found = {s: _against_baseline(evidence, budget, s) for s in samplers}
-    text = "; ".join(f"{s.upper()}: {sides(evidence)} {r}" for s, r in found.items())
-    return judged(text, (criterion, found.values()))
+    text = "; ".join(f"{label_of(s)}: {sides(evidence)} {r}" for s, r in found.items())
+    return judged(text, (criterion, {f"{label_of(s)}: {sides(evidence)}": r for s, r in found.items()}))
 
 
 def better_at(budget: int) -> Rule:
@@ -73,7 +74,8 @@ def comparable_at_560(evidence: Evidence) -> Finding:
 @rule("At 560, below DiT with DDPM and above it with DDIM")
 def ddpm_but_not_ddim(evidence: Evidence) -> Finding:
     ddpm, ddim = (_against_baseline(evidence, 560, s) for s in ("ddpm", "ddim"))
-    return judged(f"DDPM: {sides(evidence)} {ddpm}; DDIM: {ddim}", (below, [ddpm]), (above, [ddim]))
+    names = [f"{sampler}: {sides(evidence)}" for sampler in ("DDPM", "DDIM")]
+    return judged(f"{names[0]} {ddpm}; DDIM: {ddim}", (below, {names[0]: ddpm}), (above, {names[1]: ddim}))
 
 
 @rule("The best FPDM above DiT at 1120 passes, with DDPM and with DDIM")
@@ -89,7 +91,7 @@ def other_datasets(evidence: Evidence) -> Finding:
         raise UntestedError(f"suites {names}, which need a cluster")
     found = {name: _against_baseline(other, 280, "ddpm") for name, other in datasets.items()}
     text = "; ".join(f"{name}: {sides(datasets[name])} {r}" for name, r in found.items())
-    return judged(text, (below, found.values()))
+    return judged(text, (below, found))
 
 
 @rule("The best schedule of 4 to 8 iterations below the best one outside, each chosen on other replicates")
@@ -102,13 +104,14 @@ def optimum(evidence: Evidence) -> Finding:
     means = cells.groupby("iterations").fid.mean()
     found = ratio(best(cells[inside]), best(cells[~inside]))
     text = f"iterations with the best mean: {means.idxmin()}; best of 4-8 over best outside {found}"
-    return judged(text, (below, [found]))
+    return judged(text, (below, {"best of 4-8 / best outside": found}))
 
 
 @rule("FPDM at 26 iterations above DiT, equal timesteps, at 280 passes with DDPM")
 def worse_at_equal_iterations(evidence: Evidence) -> Finding:
     suite, found = evidence.compared, _against_baseline(evidence, 280, "ddpm", (26,))
-    return judged(f"{suite.subject.label} at 26 iterations / {suite.baseline.label} {found}", (above, [found]))
+    name = f"{suite.subject.label} at 26 iterations / {suite.baseline.label}"
+    return judged(f"{name} {found}", (above, {name: found}))
 
 
 @rule("Increasing below constant and constant below decreasing, over the iterations of Table 5 together")
@@ -124,7 +127,7 @@ def allocation(evidence: Evidence) -> Finding:
         "increasing/constant": ratio(increasing, constant),
         "constant/decreasing": ratio(constant, decreasing),
     }
-    return judged("; ".join(f"{name} {r}" for name, r in found.items()), (below, found.values()))
+    return judged("; ".join(f"{name} {r}" for name, r in found.items()), (below, found))
 
 
 @rule("With reuse lower at 1 to 3 iterations; within a factor of 1.1 at 12 and more")
@@ -137,7 +140,7 @@ def reuse(evidence: Evidence) -> Finding:
         for ks in ((1, 2, 3), tuple(k for k in set(cold.iterations) if k >= 12))
     )
     text = f"with/without reuse at 1-3 iterations {few}; at 12 and more {many}"
-    return judged(text, (below, [few]), (negligible, [many]))
+    return judged(text, (below, {"at 1-3": few}), (negligible, {"at 12 and more": many}))
 
 
 def _residual_gain(evidence: Evidence) -> np.ndarray:
@@ -177,7 +180,7 @@ def reuse_at_little_noise(evidence: Evidence) -> Finding:
     noisy, little = np.exp(gain[:, : gain.shape[1] // 2].mean(1)), np.exp(gain[:, gain.shape[1] // 2 :].mean(1))
     found = ratio(pd.Series(little), pd.Series(noisy))
     text = f"geometric means: less noisy half {little.mean():.2f}, noisier half {noisy.mean():.2f}; their ratio {found}"
-    return judged(text, (below, [found]))
+    return judged(text, (below, {"less noisy / noisier half": found}))
 
 
 def _layers(evidence: Evidence, budget: int) -> dict[int, pd.DataFrame]:
@@ -194,17 +197,18 @@ def one_layer(evidence: Evidence) -> Finding:
     for budget in (140, 280, 560):
         layers = _layers(evidence, budget)
         found |= {f"{n}/0 at {budget}": between_runs(evidence, layers[n], layers[0]) for n in (1, 2, 4)}
-    return judged("; ".join(f"{name}: {r}" for name, r in found.items()), (below, found.values()))
+    return judged("; ".join(f"{name}: {r}" for name, r in found.items()), (below, found))
 
 
 @rule("At 140 passes 1 layer below 2 and 4; at 560 the better of 2 and 4 below 1")
 def layers_and_budget(evidence: Evidence) -> Finding:
     small, large = _layers(evidence, 140), _layers(evidence, 560)
-    at_small = [between_runs(evidence, small[1], small[n]) for n in (2, 4)]
-    at_large = [between_runs(evidence, large[n], large[1]) for n in (2, 4)]
-    better = min(at_large, key=lambda found: found.estimate)
-    text = f"at 140, 1/2: {at_small[0]}, 1/4: {at_small[1]}; at 560, 2/1: {at_large[0]}, 4/1: {at_large[1]}"
-    return judged(text, (below, [*at_small, better]))
+    at_small = {f"1/{n}": between_runs(evidence, small[1], small[n]) for n in (2, 4)}
+    at_large = {f"{n}/1": between_runs(evidence, large[n], large[1]) for n in (2, 4)}
+    better = min(at_large, key=lambda name: at_large[name].estimate)
+    texts = [", ".join(f"{name}: {r}" for name, r in found.items()) for found in (at_small, at_large)]
+    tested = {f"{name} at 140": r for name, r in at_small.items()} | {f"{better} at 560": at_large[better]}
+    return judged(f"at 140, {texts[0]}; at 560, {texts[1]}", (below, tested))
 
 
 def _trained(evidence: Evidence, policy: str, n: int) -> pd.DataFrame:
@@ -220,14 +224,16 @@ def unrolling(evidence: Evidence) -> Finding:
     found = {  # of a geometric mean of two, each gives a quarter of its variance
         n: ratio(by_seed(runs[n]), good, (lent(evidence, runs[n]), sum(of_one) / 4), apart=True) for n in (12, 24)
     }
-    return judged("; ".join(f"M=N={n} over 3 and 6: {r}" for n, r in found.items()), (above, found.values()))
+    named = {f"M=N={n} over 3 and 6": r for n, r in found.items()}
+    return judged("; ".join(f"{name}: {r}" for name, r in named.items()), (above, named))
 
 
 def _methods(evidence: Evidence, a: str, b: str, criterion: Criterion) -> Finding:
     """FD of gradient a over gradient b: the criterion has to be met for N = 6 and 12."""
     found = {n: between_runs(evidence, _trained(evidence, a, n), _trained(evidence, b, n)) for n in (6, 12)}
     name = f"{a} / {b}".replace("jfb", "JFB")
-    return judged("; ".join(f"N={n}: {name} {r}" for n, r in found.items()), (criterion, found.values()))
+    named = {f"N={n}: {name}": r for n, r in found.items()}
+    return judged("; ".join(f"{name} {r}" for name, r in named.items()), (criterion, named))
 
 
 @rule("FD of 1-step JFB more than twice that of stochastic JFB, for N = 6 and 12, at 5 iterations")
@@ -248,7 +254,7 @@ def stochastic_helps_more(evidence: Evidence) -> Finding:
 @rule("The best FPDM of 2 and 5 iterations below DiT with each of four samplers, at 140 and 280 passes")
 def orthogonal(evidence: Evidence) -> Finding:
     found = {
-        (s, b): _against_baseline(evidence, b, s, (2, 5))
+        f"{s} at {b}": _against_baseline(evidence, b, s, (2, 5))
         for s, b in product(("ddpm", "ddim", "dpm++", "unipc"), (140, 280))
     }
-    return judged("; ".join(f"{s} at {b}: {r}" for (s, b), r in found.items()), (below, found.values()))
+    return judged("; ".join(f"{name}: {r}" for name, r in found.items()), (below, found))

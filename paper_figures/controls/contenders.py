@@ -8,18 +8,28 @@ import pandas as pd
 
 from bench.spec.cells import Cell
 from bench.spec.contenders import Contender
+from models.diffusion.samplers import label_of
 from models.families import parameters
 from paper_figures.claims.control_rules import shallow
-from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns
+from paper_figures.evidence.columns import (
+    mean_columns,
+    number,
+    plus_minus,
+    ratio_columns,
+    readable_shares,
+    share_columns,
+    with_measured,
+)
 from paper_figures.evidence.comparisons import (
     EACH,
-    SAMPLERS,
+    ONE_SAMPLER,
     against,
     at_best,
     chosen,
     complete,
     in_steps,
     most_often,
+    no_seconds,
     training,
     where_intervals,
 )
@@ -52,12 +62,14 @@ def tables(evidence: Evidence) -> list[Table]:
     table, verdicts, trained = summary(evidence), strongest(evidence), trainings(evidence)
     fd = "FD: Fréchet distance, lower is better."
     note = f"{fd} {_choice(evidence)} {_meaning(evidence)}"
-    each = f"{note}{where_intervals(evidence, EACH)} Schedules to choose from: {_numbers(table)}."
+    each = (
+        f"{note} {evidence.shares_note}{where_intervals(evidence, EACH)} Schedules to choose from: {_numbers(table)}."
+    )
     weights = "Contenders without training steps sample with the weights of the one that is named."
     return [
-        Table("controls_best", verdicts, _readable_verdicts(evidence, verdicts), note),
+        Table("controls_best", verdicts, _readable_verdicts(evidence, verdicts), f"{note} {ONE_SAMPLER}"),
         Table("controls", table, _readable(evidence, table), each),
-        Table("controls_training", trained, _readable_trainings(trained), weights, shown=False),
+        Table("controls_training", trained, _readable_trainings(trained), weights + no_seconds(evidence), shown=False),
     ]
 
 
@@ -100,7 +112,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
                 found = None if side.members == (other,) else against(suite, cells, where(frame, model=other.name))
                 row |= {f"{name}_to_{other.name}": value for name, value in ratio_columns(found).items()}
             rows.append(row)
-    return pd.DataFrame(rows)
+    return with_measured(pd.DataFrame(rows))
 
 
 def _reached(evidence: Evidence, cells: pd.DataFrame, named: bool) -> dict[str, Any]:
@@ -108,11 +120,16 @@ def _reached(evidence: Evidence, cells: pd.DataFrame, named: bool) -> dict[str, 
     if cells.empty:
         return {"schedule": "", "replicates": 0} | mean_columns(pd.Series(dtype=float), "")
     cells, labels = complete(cells), {one.name: one.label for one in evidence.contenders}
+    picked = chosen(cells)
     texts = [
         (f"{labels[row['model']]}: " if named else "") + in_steps(evidence.compared, row)
-        for row in chosen(cells).to_dict("records")
+        for row in picked.to_dict("records")
     ]
-    return {"schedule": "".join(most_often(texts)), "replicates": len(texts)} | mean_columns(best(cells), "")
+    return (
+        {"schedule": "".join(most_often(texts)), "replicates": len(texts)}
+        | mean_columns(best(cells), "")
+        | share_columns(picked)
+    )
 
 
 def strongest(evidence: Evidence) -> pd.DataFrame:
@@ -166,11 +183,12 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     suite = evidence.compared
     readable: dict[str, Any] = {
         "block passes": table.budget,
-        "sampler": table.sampler.map(SAMPLERS),
+        "sampler": table.sampler.map(label_of),
         "contender": table.contender,
         "schedules": table.schedules,
         "chosen": table.schedule,
         "FD": plus_minus(table.fd, table.half),
+        **readable_shares(table),
     }
     for one in (suite.baseline, suite.subject):
         readable[f"FD / {at_best(one)}"] = table[f"ratio_text_to_{one.name}"]
@@ -179,7 +197,7 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
 
 def _readable_verdicts(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     suite = evidence.compared
-    readable: dict[str, Any] = {"block passes": table.budget, "sampler": table.sampler.map(SAMPLERS)}
+    readable: dict[str, Any] = {"block passes": table.budget, "sampler": table.sampler.map(label_of)}
     for one in (suite.baseline, suite.subject):
         readable[f"{at_best(one)} FD"] = plus_minus(table[f"{one.name}_fd"], table[f"{one.name}_half"])
     readable |= {STRONGEST: table.control, "its FD": plus_minus(table.control_fd, table.control_half)}

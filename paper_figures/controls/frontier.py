@@ -11,9 +11,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 from bench.spec.accounts import Account
 from bench.spec.cells import Cell
 from bench.system.errors import BadInputError
+from models.diffusion.samplers import label_of
 from paper_figures import style
 from paper_figures.beyond.accounts import CURRENCIES
-from paper_figures.evidence.comparisons import SAMPLERS
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import CHOICE
 
@@ -35,7 +35,7 @@ def draw(evidence: Evidence) -> list[Path]:
         for axis, name in zip(row, drawn, strict=True):
             _panel(evidence, axis, some, name)
         style.log_y(row[0], style.FINE if some.fd.max() < 10 * some.fd.min() else style.COARSE)
-        row[0].set_ylabel(f"{SAMPLERS[sampler]}: {style.fd_label(evidence)}")
+        row[0].set_ylabel(f"{label_of(sampler)}: {style.fd_label(evidence)}")
     for axis, name in zip(axes[-1], drawn, strict=True):
         axis.set_xlabel(CURRENCIES[name][0])
     style.shared_legend(figure, axes.flat)
@@ -82,7 +82,7 @@ def _costs(evidence: Evidence, cell: Cell) -> dict[str, float]:
     """What one image costs in each currency; NaN seconds without a price."""
     prices = evidence.selection.prices
     try:
-        batch_s = Account("seconds", prices).run_price(cell.config, cell.iterations, cell.steps)
+        batch_s = Account("seconds", prices).run_price(cell.config, cell.iterations, cell.steps, cell.sampler)
     except BadInputError:  # not calibrated, or not for such a network
         batch_s = math.nan
     return {"blocks": cell.block_passes, "macs": cell.macs, "seconds": batch_s / (prices.batch_size if prices else 1)}

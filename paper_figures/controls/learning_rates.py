@@ -9,6 +9,7 @@ from bench.spec.cells import Cell
 from bench.spec.contenders import Contender
 from paper_figures import style
 from paper_figures.evidence.columns import number, plus_minus, with_budget
+from paper_figures.evidence.comparisons import trained_on
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.pairing import where
 from paper_figures.tables.writing import Table, drawn
@@ -75,7 +76,8 @@ def cost(evidence: Evidence) -> str:
     runs = {cell.run for cell in evidence.cells if isinstance(cell, Cell)}
     ended = [summary for run in runs if (summary := evidence.store.read_training(run))]
     seconds = sum(summary["elapsed_s"] for summary in ended)
-    return f"The check cost {len(ended)} trainings, {seconds:,.0f} s in all, and {len(evidence.frame)} cells."
+    apart = " on different machines" if len(trained_on(evidence)) > 1 else ""
+    return f"The check cost {len(ended)} trainings, {seconds:,.0f} s in all{apart}, and {len(evidence.frame)} cells."
 
 
 def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:

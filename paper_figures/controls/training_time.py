@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 
 from paper_figures import style
-from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns, with_budget
+from paper_figures.evidence.columns import (
+    mean_columns,
+    number,
+    plus_minus,
+    ratio_columns,
+    readable_shares,
+    share_columns,
+    with_budget,
+    with_measured,
+)
 from paper_figures.evidence.comparisons import (
     EACH,
     against,
@@ -34,8 +43,8 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table = summary(evidence)
-    note = f"FD: Fréchet distance, lower is better. {_choice(evidence)} {order(evidence, table)}"
-    note += where_intervals(evidence, EACH)
+    note = f"FD: Fréchet distance, lower is better. {evidence.shares_note} {_choice(evidence, table)} "
+    note += order(evidence, table) + where_intervals(evidence, EACH)
     readable = _readable(evidence, table)
     return [
         *write_table(evidence, "training_time", table, readable, note, f"{_caption(evidence)}."),
@@ -70,10 +79,10 @@ def summary(evidence: Evidence) -> pd.DataFrame:
             row: dict[str, Any] = {"budget": budget, "length": length, "model": one.name}
             trained = [run for model, seconds, run in runs if (model, seconds) == (one.name, length)]
             row |= training(evidence, trained) | {"schedule": "".join(most_often(texts)) if texts else ""}
-            row |= mean_columns(best(own), "") | {"replicates": len(texts)}
+            row |= mean_columns(best(own), "") | share_columns(chosen(own)) | {"replicates": len(texts)}
             base = where(cells, model=suite.baseline_name)
             rows.append(row | ratio_columns(None if one == suite.baseline else against(suite, own, base)))
-    return pd.DataFrame(rows)
+    return with_measured(pd.DataFrame(rows))
 
 
 def order(evidence: Evidence, table: pd.DataFrame) -> str:
@@ -81,7 +90,7 @@ def order(evidence: Evidence, table: pd.DataFrame) -> str:
     said = []
     for budget, rows in table.groupby("budget"):
         where_ = f"At {budget} {evidence.unit}: " if table.budget.nunique() > 1 else ""
-        said.append(f"{where_}{_of_means(evidence, rows)} {_of_pairs(evidence, int(str(budget)))}".strip())
+        said.append(f"{where_}{_of_means(evidence, rows)} {_of_pairs(evidence, rows, int(str(budget)))}".strip())
     return " ".join(said)
 
 
@@ -103,10 +112,12 @@ def _of_means(evidence: Evidence, rows: pd.DataFrame) -> str:
     return "The order of mean FDs, best first, changes with training: " + "; ".join(f"{a}: {b}" for a, b in spans) + "."
 
 
-def _of_pairs(evidence: Evidence, budget: int) -> str:
+def _of_pairs(evidence: Evidence, rows: pd.DataFrame, budget: int) -> str:
     """The pairs of which either is better at some length, intervals and all."""
     if len(evidence.replicates) < 2:
         return "One replicate does not tell an order from noise."
+    if where(rows, replicates=1).length.nunique() > rows.length.nunique() - 2:
+        return "A change of order needs several replicates at two lengths or more to be told from noise."
     suite, frame = evidence.compared, where(by_length(evidence), budget=budget)
     turned = []
     for a, b in combinations(style.contenders(evidence, frame.model), 2):
@@ -135,9 +146,14 @@ def _caption(evidence: Evidence) -> str:
     return evidence.captioned(f"{times[0]:.6g} to {_span(evidence, times[-1])}")
 
 
-def _choice(evidence: Evidence) -> str:
+def _choice(evidence: Evidence, table: pd.DataFrame) -> str:
+    """How schedules were chosen, and which lengths of training have one replicate only."""
     if len(evidence.replicates) > 1:
-        return "Where a contender has several schedules, its own is chosen, for each replicate, on the others."
+        text = "Where a contender has several schedules, its own is chosen, for each replicate, on the others."
+        once = [_span(evidence, length) for length in sorted(set(where(table, replicates=1).length))]
+        if once:
+            text += f" One replicate only, so no interval and a schedule chosen on its own samples: {', '.join(once)}."
+        return text
     return (
         "Where a contender has several schedules, its own is chosen on the very samples that score it, for want of a "
         "second replicate, which flatters those with more."
@@ -153,6 +169,7 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
             "training steps": number(table.training_steps, ".0f"),
             "chosen": table.schedule,
             "FD": plus_minus(table.fd, table.half),
+            **readable_shares(table),
             f"FD / {evidence.compared.baseline.label}": table.ratio_text,
         }
     )
@@ -174,5 +191,5 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
         style.few_ticks(axis, sorted(set(rows.length)), rows.fd.to_numpy(float))
     grid.set_axis_labels(f"training of each contender ({unit})", style.fd_label(evidence))
     style.shared_legend(grid.figure, grid.axes.flat)
-    style.note(grid.figure, f"{_caption(evidence)}. {_choice(evidence)}{style.crosses(rows)}")
+    style.note(grid.figure, f"{_caption(evidence)}. {_choice(evidence, table)}{style.crosses(rows)}")
     return style.save(grid.figure, evidence.path("figures", "training_time"))

@@ -55,6 +55,29 @@ def mean_columns(values: pd.Series, prefix: str) -> dict[str, float]:
         return {f"{prefix}fd": values.mean(), f"{prefix}half": half_width(values.to_numpy(float))}
 
 
+def share_columns(cells: pd.DataFrame, prefix: str = "") -> dict[str, float]:
+    """Precision and recall of cells: means over replicates with halves of their intervals; NaN where not measured."""
+    found: dict[str, float] = {}
+    for name in SHARES:
+        values = cells[name].astype(float).groupby(cells.seed).mean().to_numpy()
+        found[f"{prefix}{name}"] = values.mean() if len(values) else math.nan
+        found[f"{prefix}{name}_half"] = half_width(values)
+    return found
+
+
+def readable_shares(table: pd.DataFrame, prefix: str = "", heading: str = "{}") -> dict[str, list[str]]:
+    """Columns of `share_columns` for people, by heading; none where nothing was measured."""
+    known = [name for name in SHARES if f"{prefix}{name}" in table and table[f"{prefix}{name}"].notna().any()]
+    return {heading.format(name): plus_minus(table[f"{prefix}{name}"], table[f"{prefix}{name}_half"]) for name in known}
+
+
+def with_measured(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without columns of precision and recall that are empty."""
+    of_shares = [name for name in map(str, table) if name.removesuffix("_half").endswith(SHARES)]
+    empty = [name for name in of_shares if table[name.removesuffix("_half")].isna().all()]
+    return table.drop(columns=empty)
+
+
 def ratio_columns(found: Ratio | None, judge: bool = True) -> dict[str, Any]:
     """Estimate, bounds and text of a ratio."""
     numbers = (math.nan,) * 3 if found is None else (found.estimate, found.low, found.high)

@@ -14,16 +14,28 @@ import pandas as pd
 
 from bench.spec.cells import TrainingRun
 from bench.spec.contenders import Contender, Suite
-from models.diffusion import samplers
+from models.diffusion.samplers import label_of
 from paper_figures.evidence import pairing
-from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns
+from paper_figures.evidence.columns import (
+    mean_columns,
+    number,
+    plus_minus,
+    ratio_columns,
+    readable_shares,
+    share_columns,
+    with_measured,
+)
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import Ratio, Verdict, below, best, by_choice, by_seed, ratio
 from paper_figures.published import TABLE1_FID
 
-SAMPLERS = {sampler.name: sampler.label for sampler in samplers.SAMPLERS.values()}
 FAR_APART = 5  # values whose ratio is larger need a logarithmic axis
 EACH = "Each interval stands for itself: of twenty, one is expected to miss."
+ONE_SAMPLER = "A verdict is of one sampler here; claims on budgets need both DDPM and DDIM."
+FIGURE_4 = (
+    "Figure 4 (smoothing_best) chooses among more numbers of iterations, and so do the claims with DDPM: where a ratio "
+    "here differs from theirs, the choice is what differs."
+)
 TRAINED_ONCE = (
     "Configurations other than the suite's own are trained once: their ± is of sampling alone, and the interval of a "
     "ratio lends them the spread of the suite's own over training seeds."
@@ -86,14 +98,16 @@ def twins(evidence: Evidence) -> pd.DataFrame:
     """A row for each budget and sampler: what each contender reaches, the ratio of subject to baseline, Table 1's FID.
 
     Columns are `<name>_fd` and `<name>_half` of each contender, its `<name>_schedule` if it iterates (of the subject:
-    `iterations`, `steps`, `schedule`), `ratio*`, `verdict`, and `published_*` of baseline and subject.
+    `iterations`, `steps`, `schedule`), `<name>_precision` and `<name>_recall` where measured, `ratio*`, `verdict`,
+    and `published_*` of baseline and subject.
     """
     suite, frame, cells = evidence.compared, evidence.frame, evidence.asked
     both, lines = (suite.baseline_name, suite.subject_name), []
     for budget, sampler in product(sorted(set(cells.budget)), dict.fromkeys(cells.sampler)):
         line = {"budget": budget, "sampler": sampler}
         line |= _reached(evidence, frame[(frame.budget == budget) & (frame.sampler == sampler)])
-        published = {name: TABLE1_FID.get((budget, name), {}).get(sampler, math.nan) for name in both}
+        known = {} if suite.own else TABLE1_FID
+        published = {name: known.get((budget, name), {}).get(sampler, math.nan) for name in both}
         line |= {f"published_{name}_fid": value for name, value in published.items()}
         lines.append(line | {"published_ratio": published[both[1]] / published[both[0]]})
     columns = [
@@ -101,7 +115,7 @@ def twins(evidence: Evidence) -> pd.DataFrame:
         "iterations", "steps", "schedule", "replicates", "ratio", "ratio_low", "ratio_high", "ratio_text", "verdict",
     ]  # fmt: skip
     table = pd.DataFrame(lines)
-    return table.reindex(columns=[*columns, *(str(name) for name in table if name not in columns)])
+    return with_measured(table.reindex(columns=[*columns, *(str(name) for name in table if name not in columns)]))
 
 
 def _reached(evidence: Evidence, cells: pd.DataFrame) -> dict[str, Any]:
@@ -115,6 +129,7 @@ def _reached(evidence: Evidence, cells: pd.DataFrame) -> dict[str, Any]:
         arms[one.name] = arm = complete(arm) if one.chooses else arm
         if len(arm):
             line |= mean_columns(scores(one, arm), f"{one.name}_")
+            line |= share_columns(chosen(arm) if one.chooses else arm, f"{one.name}_")
         if one.chooses:
             found = _schedule(one, arm) if len(arm) else {"schedule": ""}
             line |= found if one == subject else {f"{one.name}_schedule": found["schedule"]}
@@ -171,9 +186,11 @@ def at_best(contender: Contender) -> str:
 def readable_twins(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """The measured columns of `twins` for people."""
     suite = evidence.compared
-    readable: dict[str, Any] = {"block passes": table.budget, "sampler": table.sampler.map(SAMPLERS)}
+    readable: dict[str, Any] = {"block passes": table.budget, "sampler": table.sampler.map(label_of)}
     for one in evidence.contenders:
         readable[f"{at_best(one)} FD"] = plus_minus(table[f"{one.name}_fd"], table[f"{one.name}_half"])
+    for one in evidence.contenders:
+        readable |= readable_shares(table, f"{one.name}_", f"{at_best(one)} {{}}")
     readable["iterations x steps"] = table.schedule
     for one in evidence.contenders:
         if one.chooses and one != suite.subject:
@@ -189,9 +206,27 @@ def published_twins(evidence: Evidence, table: pd.DataFrame) -> dict[str, list[s
 
 
 def training(evidence: Evidence, runs: Iterable[TrainingRun]) -> dict[str, float]:
-    """Training that equal seconds bought: steps and seconds a step, means over runs; how many runs have ended."""
+    """Training that equal seconds bought: steps and seconds a step, means over runs; how many runs have ended.
+
+    Seconds are NaN where the grid's trainings are of different machines.
+    """
     summaries = [s for run in dict.fromkeys(runs) if (s := evidence.store.read_training(run)) and s["step"]]
-    steps = [s["step"] for s in summaries]
-    seconds = [s["elapsed_s"] / s["step"] for s in summaries]
+    steps, together = [s["step"] for s in summaries], len(trained_on(evidence)) == 1
+    seconds = [s["elapsed_s"] / s["step"] if together else math.nan for s in summaries]
     mean = (np.mean(steps), np.mean(seconds)) if summaries else (math.nan, math.nan)
     return {"training_steps": float(mean[0]), "seconds_a_step": float(mean[1]), "trainings": len(summaries)}
+
+
+def trained_on(evidence: Evidence) -> set[tuple[str, ...]]:
+    """The different machines, numbers of ranks and executions of the trainings of a grid that have ended."""
+    runs = {cell.run for cell in evidence.cells if cell.run is not None}
+    ended = [summary for run in runs if (summary := evidence.store.read_training(run)) is not None]
+    return {
+        (str(one.get("environment", {}).get("hardware")), str(one.get("ranks", 1)), one.get("execution") or "")
+        for one in ended
+    }
+
+
+def no_seconds(evidence: Evidence) -> str:
+    """A sentence, with a space before it, where seconds of trainings cannot be compared; empty where they can."""
+    return " Trained on different machines, hence no seconds a step." if len(trained_on(evidence)) > 1 else ""

@@ -15,6 +15,7 @@ import pandas as pd
 from bench.spec.accounts import Account
 from bench.spec.cells import CELL_COLUMNS, Cell
 from bench.spec.contenders import Contender, Suite
+from bench.spec.extractors import get_extractor
 from bench.spec.measurements import AnyCell
 from bench.spec.selection import Selection, replicates
 from bench.spec.suites import get_suite
@@ -60,8 +61,9 @@ class Evidence:
         cells: the cells of the grid.
         store: of their records.
         command: the command that makes the missing records.
-        variant: subfolder for tables and figures of other cells than the suite's default ones.
+        variant: subfolder for what is drawn of other cells than the suite's default ones.
         selection: the part of the grid that was asked for, with its account and prices.
+        out: where tables and figures go, if not beside the records.
         sized: the suite, if it was asked for with networks or a batch of another size than its own.
     """
 
@@ -73,6 +75,7 @@ class Evidence:
     variant: str = ""
     selection: Selection = field(default_factory=Selection)
     sized: Suite | None = None
+    out: Path | None = None
 
     @property
     def compared(self) -> Suite:
@@ -165,7 +168,7 @@ class Evidence:
 
     def path(self, kind: str, name: str) -> Path:
         """The path of a file to write; makes its folder. `kind` is "tables", "figures" or, for the root, empty."""
-        folder = self.store.root / kind / self.variant
+        folder = (self.out or self.store.root) / self.variant / kind
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
@@ -189,13 +192,21 @@ class Evidence:
         guidance = "no guidance" if protocol.guidance_scale == 1 else f"guidance {protocol.guidance_scale:g}"
         several = f"replicates {', '.join(map(str, seeds))} (with 95% intervals)"
         replicates = several if len(seeds) > 1 else f"replicate {seeds[0]} (no interval)" if seeds else "none yet"
-        fd = self.floor.get("fid")
+        fd, own = self.floor.get("fid"), self.compared.evaluation.dtype
+        dtype = "" if protocol.dtype == own else f", sampled in {protocol.dtype}"
         real = f"; floor: FD {fd:.3g} of {protocol.samples:,} real images that nothing was trained on" if fd else ""
         return (
             f"{self.suite}: {protocol.samples:,} samples a replicate, {replicates}, {guidance}, "
-            f"EMA weights, {protocol.extractor} features, {training} of "
-            f"training each{self.account_note}{real}"
+            f"EMA weights{dtype}, {self.extractor} features, {training} of "
+            f"training each{self._elsewhere}{self.account_note}{real}"
         )
+
+    @property
+    def _elsewhere(self) -> str:
+        """Which contenders were not trained for this time, as the end of a sentence."""
+        names = dict.fromkeys(cell.model for cell in self.quality if cell.run.elsewhere)
+        labels = [self.compared.contender(name).label for name in names]
+        return f" ({', '.join(labels)}: trained elsewhere, for another time)" if labels else ""
 
     @property
     def account_note(self) -> str:
@@ -240,8 +251,8 @@ class Evidence:
 
     @property
     def extractor(self) -> str:
-        """The feature extractor's name, for axis labels."""
-        return next(c for c in self.cells if isinstance(c, Cell)).protocol.extractor
+        """The feature extractor's name, for axis labels; a weak one is called weak."""
+        return get_extractor(next(c for c in self.cells if isinstance(c, Cell)).protocol.extractor).label
 
     @property
     def timing_caption(self) -> str:

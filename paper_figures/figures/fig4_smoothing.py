@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from bench.spec.contenders import Contender
 from paper_figures import style
 from paper_figures.evidence.columns import number, over_seeds, quality_columns
-from paper_figures.evidence.comparisons import published_twins, readable_twins, twins
+from paper_figures.evidence.comparisons import ONE_SAMPLER, published_twins, readable_twins, twins
 from paper_figures.evidence.gather import Evidence
-from paper_figures.published import TABLE1_FID
 from paper_figures.tables.writing import printed, write_table
 
 GRID = "smoothing"
@@ -35,6 +34,7 @@ def table_text(evidence: Evidence) -> str:
 def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """The summary with headings and rounding for people."""
     names = {"iterations x steps": "best at iterations x steps", "best FPDM / DiT": "FPDM / DiT"}
+    names |= {"verdict": "verdict with DDPM"}
     published = published_twins(evidence, table) | {"published FPDM / DiT": number(table.published_ratio, ".2f")}
     return readable_twins(evidence, table).drop(columns="sampler").rename(columns=names).assign(**published)
 
@@ -60,7 +60,9 @@ def _tables(evidence: Evidence) -> list[Path]:
     )
     return [
         *write_table(evidence, "smoothing", rows, readable, f"{fd} {shares}{note}"),
-        *write_table(evidence, "smoothing_best", shortest, _readable(evidence, shortest), f"{fd} {note}"),
+        *write_table(
+            evidence, "smoothing_best", shortest, _readable(evidence, shortest), f"{fd} {shares}{ONE_SAMPLER} {note}"
+        ),
     ]
 
 
@@ -75,16 +77,15 @@ def _figure(evidence: Evidence) -> list[Path]:
     rows = rows.assign(series=rows.model.map(names), iterates=iterates)
     grid = style.facets(rows, "iterations", "budget", looks, plot=_series)
     for budget, axis in grid.axes_dict.items():
-        style.iteration_axes(axis)
-        axis.set_title(f"{budget} {evidence.unit}{_published(evidence, budget)}", fontsize=7.5)
+        style.iteration_axes(axis, rows.iterations)
+        axis.set_title(f"{budget} {evidence.unit}")
     axes = list(grid.axes.flat)
     if (fd := evidence.floor.get("fid", 0.0)) and _leaves_room(fd, rows.fd.to_numpy(float)):
         for axis in axes:  # nobody is expected to beat it
             axis.axhline(fd, linestyle=":", color=style.FAINT, linewidth=0.9, label="real images (test split)")
     axes[0].set_ylabel(style.fd_label(evidence))
     style.shared_legend(grid.figure, axes)
-    note = "published: best FID on ImageNet at 256 pixels (Table 1, DDPM), on a scale of its own"
-    style.note(grid.figure, f"{evidence.caption}. {note}{'.' * bool(lost := style.crosses(rows))}{lost}")
+    style.note(grid.figure, f"{evidence.caption}{'.' * bool(lost := style.crosses(rows))}{lost}")
     return style.save(grid.figure, evidence.path("figures", "fig4_smoothing"))
 
 
@@ -104,16 +105,9 @@ def _series(axis: Axes, x: pd.Series, rows: pd.DataFrame, **look: Any) -> None:
     one = rows.iloc[0]
     if one.iterates or not np.isfinite(one.fd):
         return style.curve(axis, x, rows, **look)
-    axis.plot(x, rows.fd, **look | {"linestyle": "none", "markersize": 7, "zorder": 3})
-    axis.axhline(one.fd, linestyle="--", color=look["color"], linewidth=1)
+    name = look["label"].partition(" (")[0]
+    axis.plot(x, rows.fd, **look | {"linestyle": "none", "markersize": 8, "zorder": 5, "markeredgecolor": "white"})
+    axis.axhline(one.fd, linestyle="--", color=look["color"], linewidth=1, label=f"{name}'s FD, at every k")
     if one.seeds > 1:
-        axis.axhspan(one.fd_low, one.fd_high, color=look["color"], alpha=0.15, linewidth=0)
-
-
-def _published(evidence: Evidence, budget: int) -> str:
-    """The paper's best FIDs of the baseline and the subject, as the second line of a title; empty if it has none."""
-    suite = style.suite_of(evidence)
-    sides = {suite.baseline.label: suite.baseline, f"best {suite.subject.label}": suite.subject}
-    fids = {label: TABLE1_FID.get((budget, one.config.family)) for label, one in sides.items()}
-    known = [f"{label} {fid['ddpm']}" for label, fid in fids.items() if fid]
-    return f"\npublished: {', '.join(known)}" if len(known) == len(sides) else ""
+        band = {"color": look["color"], "alpha": 0.15, "linewidth": 0, "label": f"{name}'s 95% interval"}
+        axis.axhspan(one.fd_low, one.fd_high, **band)

@@ -10,7 +10,7 @@ from bench.spec.cells import Cell
 from models.families import family_of
 from paper_figures import style
 from paper_figures.evidence.gather import Evidence
-from paper_figures.figures.contact_sheet import caption, show
+from paper_figures.figures.contact_sheet import beside_in, caption, labels_of, show
 
 GRID = "smoothing"
 TITLE = "Figure 5: samples by iterations"
@@ -31,13 +31,13 @@ def draw(evidence: Evidence) -> list[Path]:
     groups = [first + [strip for strip in found if strip[0].model == one.name] for one in iterating] or [first]
     count, columns = min(len(images) for _, images in found), max(map(len, groups))
     width = style.PAGE_WIDTH_IN * min(max(columns, 6) / 14, 1)
-    size = (width, len(groups) * width * count / columns + 0.5)
+    size = (width, len(groups) * (width - beside_in(found[0][0])) * count / columns + 0.5)
     figure, axes = plt.subplots(len(groups), 1, figsize=size, layout="constrained", squeeze=False)
     for axis, strips_shown in zip(axes[:, 0], groups, strict=True):
         _panel(axis, evidence, strips_shown, count)
     for axis, one in zip(axes[:, 0], iterating, strict=False) if len(groups) > 1 else ():
         axis.set_title(one.label, color=one.color, pad=20)
-    same = "each row has the same starting noise and label"
+    same = "each row has the same starting noise and class"
     style.note(figure, f"{caption(evidence, found[0][0], count)}; {same}")
     return style.save(figure, evidence.path("figures", "fig5_strips"))
 
@@ -59,7 +59,8 @@ def _iterates(strip: Strip) -> bool:
 def _panel(axis: Axes, evidence: Evidence, found: list[Strip], count: int) -> None:
     """A column a strip, its schedule above it in its contender's color."""
     by_row = np.stack([images[:count] for _, images in found], axis=1)  # (sample, column, channels, height, width)
-    show(axis, by_row.reshape(-1, *by_row.shape[2:]), len(found))
+    labels = np.repeat(labels_of(found[0][0], count), len(found))
+    show(axis, by_row.reshape(-1, *by_row.shape[2:]), len(found), labels.tolist())
     across = axis.get_images()[0].get_size()[1]
     for i, strip in enumerate(found):
         cell, contender = strip[0], style.suite_of(evidence).contender(strip[0].model)

@@ -2,12 +2,15 @@
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
+from bench.spec.contenders import Contender
 from paper_figures import style
-from paper_figures.evidence.columns import over_seeds, plus_minus, texts
+from paper_figures.evidence.columns import over_seeds, plus_minus, readable_shares, share_columns, texts, with_measured
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed, ratio
 from paper_figures.tables.writing import printed, write_table
@@ -22,31 +25,48 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     table = pairs(evidence.frame)
-    note = "FD: Fréchet distance, lower is better. The ratio is paired: both sides have the same weights and noise."
-    return [*_figure(evidence), *write_table(evidence, "reuse", table, _readable(table), note)]
+    note = f"FD: Fréchet distance, lower is better. {evidence.shares_note} "
+    note += "The ratio is paired: both sides have the same weights and noise."
+    return [*_figure(evidence, table), *write_table(evidence, "reuse", table, _readable(table), note)]
 
 
-def _figure(evidence: Evidence) -> list[Path]:
+def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
+    """A row of panels for each budget: FD with and without reuse, and beside it the paired ratio of the two."""
     rows = over_seeds(evidence.frame)
     if not np.isfinite(rows.fd).any():
         return []
-    shown = style.contenders(evidence, rows.model)
-    looks, series = {}, {}
-    for one, reuse in product(shown, (True, False)):
-        label = ("with reuse" if reuse else "without reuse") + (f", {one.label}" if len(shown) > 1 else "")
-        cold = {"color": style.shade(one.color, 0.45), "marker": "^", "linestyle": "--"}
-        looks[label] = style.look(one) | ({} if reuse else cold)
-        series[one.name, reuse] = label
-    rows = rows.assign(series=[series[key] for key in zip(rows.model, rows.reuse, strict=True)])
-    grid = style.facets(rows, "iterations", "budget", looks, apart=APART)
-    for budget, axis in grid.axes_dict.items():
-        style.iteration_axes(axis)
-        axis.set_title(f"{budget} {evidence.unit}")
-    axes = list(grid.axes.flat)
-    axes[0].set_ylabel(style.fd_label(evidence))
-    style.shared_legend(grid.figure, axes)
-    style.note(grid.figure, f"{evidence.caption}{'.' * bool(lost := style.crosses(rows))}{lost}")
-    return style.save(grid.figure, evidence.path("figures", "fig6a_reuse"))
+    shown, budgets = style.contenders(evidence, rows.model), sorted(set(rows.budget))
+    figure, axes = style.panels(len(budgets), 2, height_in=0.7 + 2.0 * len(budgets), sharex=True)
+    for (curves, quotients), budget in zip(axes, budgets, strict=True):
+        for one, reuse in product(shown, (True, False)):
+            some = rows[(rows.budget == budget) & (rows.model == one.name) & (rows.reuse == reuse)]
+            if len(some):
+                x = some.iterations * APART ** (-0.5 if reuse else 0.5)
+                style.curve(curves, x, some, **_look(one, reuse, several=len(shown) > 1))
+        for one in shown:
+            _quotients(quotients, table[(table.budget == budget) & (table.get("model", one.name) == one.name)], one)
+        style.iteration_axes(curves, rows.iterations)
+        curves.set(ylabel=style.fd_label(evidence), title=f"{budget} {evidence.unit}")
+        quotients.set(ylabel="FD with / without reuse", title="paired ratio, below 1: reuse is better")
+        quotients.set_xlabel(curves.get_xlabel())
+        quotients.axhline(1, color=style.INK, linewidth=0.8, zorder=1)
+    style.shared_legend(figure, axes[:, 0])
+    pairing = "Ratio: both sides have the same weights and noise."
+    style.note(figure, f"{evidence.caption}. {pairing}{style.crosses(rows)}")
+    return style.save(figure, evidence.path("figures", "fig6a_reuse"))
+
+
+def _look(one: Contender, reuse: bool, several: bool) -> dict[str, Any]:
+    label = ("with reuse" if reuse else "without reuse") + (f", {one.label}" if several else "")
+    cold = {"color": style.shade(one.color, 0.45), "marker": "^", "linestyle": "--"}
+    return style.look(one) | ({} if reuse else cold) | {"label": label}
+
+
+def _quotients(axis: Axes, table: pd.DataFrame, one: Contender) -> None:
+    """The ratios of one contender and budget with their intervals; none where either side diverged."""
+    known = table[np.isfinite(table.ratio.astype(float)) & (table.ratio > 0)]
+    ends = [known.ratio - known.ratio_low, known.ratio_high - known.ratio]
+    axis.errorbar(known.iterations, known.ratio, yerr=ends, capsize=1.5, elinewidth=0.8, **style.look(one))
 
 
 def table_text(evidence: Evidence) -> str:
@@ -66,13 +86,14 @@ def pairs(frame: pd.DataFrame) -> pd.DataFrame:
         for name, arm in arms.items():
             if len(arm):
                 mean = over_seeds(arm).iloc[0]
-                line |= {name: mean.fd, f"{name}_half": mean.fd_half}
+                line |= {name: mean.fd, f"{name}_half": mean.fd_half} | share_columns(arm, f"{name}_")
         if all(len(arm) for arm in arms.values()):
             found = ratio(by_seed(arms["with_reuse"]), by_seed(arms["without_reuse"]))
             line |= {"ratio": found.estimate, "ratio_low": found.low, "ratio_high": found.high, "text": str(found)}
         rows.append(line)
-    columns = ["with_reuse", "with_reuse_half", "without_reuse", "without_reuse_half", "text"]
-    table = pd.DataFrame(rows)
+    columns = ["with_reuse", "with_reuse_half", "without_reuse", "without_reuse_half"]
+    columns += ["ratio", "ratio_low", "ratio_high", "text"]
+    table = with_measured(pd.DataFrame(rows))
     return table.reindex(columns=[*table.columns, *(name for name in columns if name not in table)])
 
 
@@ -87,4 +108,6 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
             "FD without": plus_minus(table.without_reuse, table.without_reuse_half),
             "with / without": texts(table.text),
         }
+        | readable_shares(table, "with_reuse_", "{} with reuse")
+        | readable_shares(table, "without_reuse_", "{} without")
     )

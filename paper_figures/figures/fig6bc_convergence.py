@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullLocator
 
 from bench.spec.cells import Cell
+from models.diffusion.samplers import label_of
 from models.diffusion.timesteps import select_timesteps
 from paper_figures import style
 from paper_figures.evidence.gather import Evidence
@@ -152,7 +153,7 @@ def _finish(grid: sns.FacetGrid, evidence: Evidence, arm: Arm, name: str) -> lis
     style.note(
         grid.figure,
         f"{evidence.suite}: {len(arm.residuals)} batches of {protocol.batch_size} samples, a line each, of replicate "
-        f"{cell.seed}; {cell.iterations} iterations x {cell.steps} steps, {cell.sampler.upper()}, "
+        f"{cell.seed}; {cell.iterations} iterations x {cell.steps} steps, {label_of(cell.sampler)}, "
         f"EMA weights, {cell.run.budget_text} of training. The first step has nothing to reuse: "
         "both coincide. "
         "Residual: ||f(z) - z|| / ||f(z)||, relative; the paper's difference of the last two iterates is absolute",

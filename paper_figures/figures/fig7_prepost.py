@@ -7,14 +7,14 @@ import pandas as pd
 
 from bench.spec.grids.paper import PREPOST_LAYERS
 from paper_figures import style
-from paper_figures.evidence.columns import over_seeds, quality_columns
+from paper_figures.evidence.columns import over_seeds, quality_columns, ratio_columns
+from paper_figures.evidence.comparisons import between_runs, complete
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import best, interval
-from paper_figures.evidence.pairing import lent
 from paper_figures.tables.writing import printed, write_table
 
 GRID = "prepost"
 TITLE = "Figure 7: pre/post layers"
+APART = 1.08  # factor between points side by side
 
 
 def draw(evidence: Evidence) -> list[Path]:
@@ -34,19 +34,19 @@ def table_text(evidence: Evidence) -> str:
 
 
 def by_layers(evidence: Evidence) -> pd.DataFrame:
-    """A row per number of layers and budget: FD at the iterations that are best in the other replicates.
+    """A row per number of layers and budget: FD over that of the subject's own number, with its interval.
 
-    What was trained once is lent the twin's spread over training seeds, where the evidence has it.
+    Each is at the iterations that are best in the other replicates. What was trained once is lent the twin's spread
+    over training seeds, where the evidence has it. Without a replicate in common there is no row.
     """
-    rows = []
-    for (layers, budget), cells in evidence.frame.groupby(["n_pre", "budget"]):
-        values = best(cells).dropna()  # none where a replicate lacks what the others choose
-        if len(values):
-            half = interval(values, lent(evidence, cells))[1] - values.mean()
-            rows.append({"n_pre": layers, "budget": budget, "fd": values.mean(), "fd_half": half})
-    return pd.DataFrame(rows, columns=["n_pre", "budget", "fd", "fd_half"], dtype=float).astype(
-        {"n_pre": int, "budget": int}
-    )
+    own, rows = style.suite_of(evidence).subject.config.n_pre, []
+    for budget, cells in evidence.frame.groupby("budget"):
+        reference = complete(cells[cells.n_pre == own])
+        for n in sorted({*cells.n_pre} - {own}):
+            found = between_runs(evidence, complete(cells[cells.n_pre == n]), reference)
+            rows += [] if found is None else [{"n_pre": n, "budget": budget} | ratio_columns(found)]
+    columns = ["n_pre", "budget", "ratio", "ratio_low", "ratio_high", "ratio_text"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _training(frame: pd.DataFrame) -> str:
@@ -72,29 +72,31 @@ def _readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(evidence: Evidence) -> list[Path]:
+    """Ratios to the subject's own number of layers against the budget."""
     rows = by_layers(evidence)
-    finite = rows[np.isfinite(rows.fd)]
+    finite = rows[np.isfinite(rows.ratio.astype(float)) & (rows.ratio > 0)]
     if finite.empty:
         return []
-    suite = style.suite_of(evidence)
-    own, colors = suite.subject.config.n_pre, iter(style.SERIES[1:])
-    looks = {
-        str(n): {"color": suite.subject.color if n == own else next(colors), "marker": marker}
-        for n, marker in zip(PREPOST_LAYERS, style.MARKERS, strict=False)
-    }
-    grid = style.facets(
-        finite.assign(series=finite.n_pre.map(str), panel=""), "budget", "panel", looks, height_in=3.0, apart=1.03
-    )
-    figure, axis = grid.figure, grid.axes.flat[0]
-    style.few_ticks(axis, sorted(set(finite.budget)), finite.fd.to_numpy(float))
-    axis.set(xlabel=f"{evidence.unit} an image", ylabel=style.fd_label(evidence))
+    own, budgets = style.suite_of(evidence).subject.config.n_pre, sorted(set(finite.budget))
+    layers = [n for n in PREPOST_LAYERS if n in set(finite.n_pre)]
+    figure, ((axis,),) = style.panels(1, 1, height_in=3.0)
+    for i, n in enumerate(layers):
+        some = finite[finite.n_pre == n]
+        x = some.budget * APART ** (i - (len(layers) - 1) / 2)
+        ends = [some.ratio - some.ratio_low, some.ratio_high - some.ratio]
+        look = {"color": style.SERIES[1 + i], "marker": style.MARKERS[i], "label": str(n), "linestyle": "none"}
+        axis.errorbar(x, some.ratio, yerr=ends, capsize=2, elinewidth=1, **look)
+    axis.axhline(1, color=style.suite_of(evidence).subject.color, linewidth=1, zorder=1, label=f"{own} (reference)")
+    style.log_x(axis, budgets, margin=1.25)
+    style.log_y(axis, style.FINE)
+    axis.set(xlabel=f"{evidence.unit} an image", ylabel=f"FD / FD with {own} pre/post layer{'s' * (own != 1)}")
     style.shared_legend(figure, [axis], title="pre/post layers")
     tried = " or ".join(map(str, sorted(set(evidence.frame.iterations))))
     others = "the other replicates" if len(evidence.replicates) > 1 else "the very samples that are shown"
     chosen = f"each at {tried} iterations, whichever is best on {others}"
     once = _training(evidence.frame)
-    once += " Their bars have the spread of the twin over training seeds added." if once else ""
-    lost = [f"{row.n_pre} at {row.budget}" for row in rows[np.isinf(rows.fd)].itertuples()]
+    once += " Their intervals have the spread of the twin over training seeds added." if once else ""
+    lost = [f"{row.n_pre} at {row.budget}" for row in rows[~rows.index.isin(finite.index)].itertuples()]
     diverged = f" Diverged, hence not drawn: {', '.join(lost)}." if lost else ""
-    style.note(figure, f"{evidence.caption}; {chosen}. {once}{diverged}")
+    style.note(figure, f"{evidence.caption}; {chosen}. Ratios below 1: better than with {own}. {once}{diverged}")
     return style.save(figure, evidence.path("figures", "fig7_prepost"))

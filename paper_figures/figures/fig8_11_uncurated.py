@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from bench.spec.contenders import Contender
 from paper_figures import style
 from paper_figures.evidence.gather import Evidence
-from paper_figures.figures.contact_sheet import caption, schedule, show
+from paper_figures.figures.contact_sheet import caption, columns_of, labels_of, schedule, show
 
 GRID = "samples"
 TITLE = "Figures 8-11: uncurated samples"
@@ -17,7 +17,7 @@ FIGURES = {
     "ffhq": ("fig10_ffhq", "Figure 10 (FFHQ)"),
     "imagenet": ("fig11_imagenet", "Figure 11 (ImageNet)"),
 }
-SMALL_PX, COLUMNS_SMALL, COLUMNS = 64, 12, 8  # 48 images in 4 rows of 12 small ones or 6 of 8
+SMALL_PX, COLUMNS_SMALL, COLUMNS = 64, 12, 8  # the most in a row
 
 
 def draw(evidence: Evidence) -> list[Path]:
@@ -40,10 +40,11 @@ def _figure(evidence: Evidence, contender: Contender, name: str) -> list[Path]:
     if not found:
         return []
     cell, images = found[0]
-    columns = COLUMNS_SMALL if images.shape[-1] < SMALL_PX else COLUMNS
-    height = style.PAGE_WIDTH_IN * -(-len(images) // columns) / columns + 0.42
+    columns = columns_of(cell.config.num_classes, COLUMNS_SMALL if images.shape[-1] < SMALL_PX else COLUMNS)
+    images = images[: len(images) // columns * columns or None]
+    height = style.PAGE_WIDTH_IN * -(-len(images) // columns) / columns + 0.7
     figure, axis = plt.subplots(figsize=(style.PAGE_WIDTH_IN, height), layout="constrained")
-    show(axis, images, columns)
+    show(axis, images, columns, labels_of(cell, len(images)))
     axis.set_title(schedule(evidence, cell))
     style.note(figure, caption(evidence, cell, len(images)))
     return style.save(figure, evidence.path("figures", name))

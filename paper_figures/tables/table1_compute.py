@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from bench.spec.measurements import PUBLISHED, Footprint
-from paper_figures.evidence.columns import number, percent, plus_minus
-from paper_figures.evidence.comparisons import SAMPLERS, readable_twins, twins
+from models.diffusion.samplers import label_of
+from paper_figures.evidence.columns import number, percent, plus_minus, readable_shares
+from paper_figures.evidence.comparisons import FIGURE_4, ONE_SAMPLER, readable_twins, twins
 from paper_figures.evidence.gather import Evidence
 from paper_figures.published import TABLE1_PARAMETERS_M, TABLE1_TRAINING_MEMORY_GB
 from paper_figures.tables.writing import Table, drawn
@@ -32,7 +33,7 @@ def tables(evidence: Evidence) -> list[Table]:
     """Quality, the ratios of subject to baseline, footprints: those that there are records of."""
     found: list[Table] = []
     if len(evidence.frame):
-        table, note = twins(evidence), f"{_FD} {evidence.choice} {_PUBLISHED}"
+        table, note = twins(evidence), _note(evidence)
         found += [
             Table("table1", table, _readable(evidence, table), note),
             Table("table1_ratios", table, ratios(evidence, table), note),
@@ -45,6 +46,12 @@ def tables(evidence: Evidence) -> list[Table]:
 draw, table_text = drawn(tables)
 
 
+def _note(evidence: Evidence) -> str:
+    return " ".join(
+        filter(None, (_FD, evidence.shares_note, evidence.choice, FIGURE_4, ONE_SAMPLER, _PUBLISHED)),
+    )
+
+
 def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """The paper's rows: budget and contender; for each sampler FD, published FID and schedule."""
     suite = evidence.compared
@@ -55,9 +62,11 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         measured = plus_minus(cells[f"{one.name}_fd"], cells[f"{one.name}_half"])
         published = number(cells.get(f"published_{one.name}_fid", [math.nan] * len(cells)), ".1f")
         schedules = cells.get("schedule" if one == suite.subject else f"{one.name}_schedule", [""] * len(cells))
-        names = cells.sampler.map(SAMPLERS)
+        names = cells.sampler.map(label_of)
         for name, fd, fid in zip(names, measured, published, strict=True):
             row |= {f"FD ({name})": fd, f"published FID ({name})": fid}
+        for share, values in readable_shares(cells, f"{one.name}_").items():
+            row |= {f"{share} ({name})": value for name, value in zip(names, values, strict=True)}
         row |= {f"iterations x steps ({name})": text for name, text in zip(names, schedules, strict=True)}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from bench.spec.contenders import Contender
+from bench.spec.datasets import get_dataset
 from bench.spec.suites import SUITES
-from paper_figures.evidence.columns import number, plus_minus, with_budget
-from paper_figures.evidence.comparisons import at_best, chosen, complete, twins
+from paper_figures.evidence.columns import number, plus_minus, share_columns, with_budget
+from paper_figures.evidence.comparisons import FIGURE_4, at_best, chosen, complete, twins
 from paper_figures.evidence.gather import SHARES_NOTE, Evidence
 from paper_figures.evidence.intervals import half_width
 from paper_figures.evidence.other_suites import with_results
@@ -21,10 +22,6 @@ GRID = "datasets"
 TITLE = "Table 2: datasets"
 BUDGET = 280  # of the published values
 BESIDE_FD = {"kid": "KID", "precision": "precision", "recall": "recall"}  # where a suite has all of them
-NAMES = {
-    "celebahq": "CelebA-HQ", "ffhq": "FFHQ", "church": "LSUN-Church", "imagenet": "ImageNet", "digits": "digits",
-    "fashion": "Fashion-MNIST",
-}  # fmt: skip
 
 
 def tables(evidence: Evidence) -> list[Table]:
@@ -36,7 +33,7 @@ def tables(evidence: Evidence) -> list[Table]:
     sentences = (
         "FD: Fréchet distance, lower is better; of different features, it is not comparable between datasets.",
         *([SHARES_NOTE] if "precision" in table else []),
-        evidence.choice,
+        f"All with DDPM. {evidence.choice} {FIGURE_4}",
         "Published: FID-50K at 256 pixels, 280 block passes (Table 2).",
         *(f"{other.caption}. {other.choice} {other.missing}" for other in others),
     )
@@ -64,7 +61,7 @@ def summary(found: list[Evidence]) -> pd.DataFrame:
             else:
                 rows.append(row | {"schedule": line.get(f"{name}_schedule", "")})
     measured = {row["dataset"] for row in rows}
-    for dataset, model in TABLE2_FID:
+    for dataset, model in {} if found[0].compared.own else TABLE2_FID:
         if dataset not in measured:
             rows.append({"dataset": dataset, "suite": "", "budget": BUDGET, "model": model} | blank)
     for row in rows:
@@ -81,15 +78,15 @@ def _beside_fd(frame: pd.DataFrame, line: dict[Any, Any], contender: Contender) 
     cells = frame[at & (frame.model == contender.name)]
     if contender.family.iterates and len(cells := complete(cells)):
         cells = chosen(cells)
-    means = {name: cells[name].astype(float).mean(skipna=False) for name in BESIDE_FD}
-    return means | {f"{name}_half": half_width(cells[name].to_numpy(float)) for name in BESIDE_FD}
+    kid = {"kid": cells.kid.astype(float).mean(skipna=False), "kid_half": half_width(cells.kid.to_numpy(float))}
+    return kid | share_columns(cells)
 
 
 def _names(table: pd.DataFrame) -> list[str]:
     """Datasets for people, with the suite's name where several suites have the dataset."""
     suites = Counter(suite.dataset for suite in SUITES.values())
     return [
-        NAMES.get(dataset, dataset) + (f" ({suite})" if suite and suites[dataset] > 1 else "")
+        get_dataset(dataset).label + (f" ({suite})" if suite and suites[dataset] > 1 else "")
         for dataset, suite in zip(table.dataset, table.suite, strict=True)
     ]
 

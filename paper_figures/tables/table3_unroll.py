@@ -6,8 +6,16 @@ from typing import Any
 import pandas as pd
 
 from bench.spec.cells import Cell
-from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns
-from paper_figures.evidence.comparisons import TRAINED_ONCE, between_runs, training, where_intervals
+from paper_figures.evidence.columns import (
+    mean_columns,
+    number,
+    plus_minus,
+    ratio_columns,
+    readable_shares,
+    share_columns,
+    with_measured,
+)
+from paper_figures.evidence.comparisons import TRAINED_ONCE, between_runs, no_seconds, training, where_intervals
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
 from paper_figures.evidence.pairing import own, where
@@ -24,9 +32,10 @@ def tables(evidence: Evidence) -> list[Table]:
         return []
     table = summary(evidence)
     note = (
-        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling."
-        f"{where_intervals(evidence, TRAINED_ONCE)} "
+        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling. "
+        f"{evidence.shares_note}{where_intervals(evidence, TRAINED_ONCE)} "
         "Published: ImageNet, FID-50K (Table 3); the paper does not say at which budget and iterations."
+        f"{no_seconds(evidence)}"
     )
     return [Table("table3", table, _readable(table), note)]
 
@@ -43,11 +52,11 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         some = some[some.n_max == n]
         is_own = bool(len(some)) and set(some.train_run) <= set(twin.train_run)
         row = {"budget": budget, "n": n, "iterations": k, "own": is_own}
-        row |= mean_columns(by_seed(some), "") | {"replicates": some.seed.nunique()}
+        row |= mean_columns(by_seed(some), "") | share_columns(some) | {"replicates": some.seed.nunique()}
         row |= ratio_columns(None if is_own else between_runs(evidence, some, twin))
         runs = (c.run for c in evidence.cells if isinstance(c, Cell) and c.run.recipe.n_max == n)
         rows.append(row | training(evidence, runs) | {"published_fid": TABLE3_FID.get(n)})
-    return pd.DataFrame(rows)
+    return with_measured(pd.DataFrame(rows))
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -61,6 +70,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
             "1 (the suite's own)" if is_own else text for is_own, text in zip(cells.own, cells.ratio_text, strict=True)
         ]
         lines[f"ratio to the suite's own {where}"] = ratios
+        lines |= readable_shares(cells, heading=f"{{}} {where}")
     one = table.drop_duplicates("n")
     lines["training steps"] = number(one.training_steps, ".0f")
     lines["seconds a step"] = number(one.seconds_a_step, ".3g")

@@ -6,7 +6,16 @@ from typing import Any
 import pandas as pd
 
 from bench.spec.cells import Cell
-from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns, with_budget
+from paper_figures.evidence.columns import (
+    mean_columns,
+    number,
+    plus_minus,
+    ratio_columns,
+    readable_shares,
+    share_columns,
+    with_budget,
+    with_measured,
+)
 from paper_figures.evidence.comparisons import TRAINED_ONCE, between_runs, training, where_intervals
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
@@ -24,8 +33,8 @@ def tables(evidence: Evidence) -> list[Table]:
         return []
     table = summary(evidence)
     note = (
-        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling."
-        f"{where_intervals(evidence, TRAINED_ONCE)} "
+        f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling. "
+        f"{evidence.shares_note}{where_intervals(evidence, TRAINED_ONCE)} "
         "M = N here, but for JFB, whose M is 1: the paper's caption says M = 12, but its stochastic JFB at N = 6 is "
         "Table 3's M = N = 6. Published: ImageNet, FID-50K (Table 4); the paper does not say at which budget and "
         "iterations."
@@ -46,12 +55,12 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         same = frame[(frame.budget == budget) & (frame.n_max == n) & (frame.iterations == k)]
         some, stochastic = same[same.unroll == method], same[same.unroll == "stochastic"]
         row = {"budget": budget, "n": n, "method": method, "iterations": k, "replicates": some.seed.nunique()}
-        row |= mean_columns(by_seed(some), "")
+        row |= mean_columns(by_seed(some), "") | share_columns(some)
         row |= ratio_columns(None if method == "stochastic" else between_runs(evidence, some, stochastic))
         runs = (cell.run for cell in evidence.cells if isinstance(cell, Cell))
         row |= training(evidence, (run for run in runs if (run.recipe.n_max, run.recipe.unroll) == (n, method)))
         rows.append(row | {"published_fid": TABLE4_FID.get((n, method))})
-    return pd.DataFrame(rows)
+    return with_measured(pd.DataFrame(rows))
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -64,6 +73,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
             "reference" if method == "stochastic" else text
             for method, text in zip(cells.method, cells.ratio_text, strict=True)
         ]
+        readable = readable.assign(**readable_shares(cells, heading=f"{{}} at {k}"))
     readable["training steps"] = number(one.training_steps, ".0f")
     readable["published FID"] = number(one.published_fid, ".1f")
     return with_budget(readable, list(one.budget))

@@ -6,7 +6,16 @@ from typing import Any
 import pandas as pd
 
 from models.diffusion.allocation import ALLOCATIONS
-from paper_figures.evidence.columns import mean_columns, number, plus_minus, ratio_columns, with_budget
+from paper_figures.evidence.columns import (
+    mean_columns,
+    number,
+    plus_minus,
+    ratio_columns,
+    readable_shares,
+    share_columns,
+    with_budget,
+    with_measured,
+)
 from paper_figures.evidence.comparisons import EACH, paired, where_intervals
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
@@ -36,7 +45,12 @@ def tables(evidence: Evidence) -> list[Table]:
     )
     of_ratios = f"{_RATIOS}{where_intervals(evidence, EACH)}"
     return [
-        Table("table5", table, _readable(table), f"{note} Published: ImageNet, FID of 1,000 images."),
+        Table(
+            "table5",
+            table,
+            _readable(table),
+            f"{note} {evidence.shares_note} Published: ImageNet, FID of 1,000 images.",
+        ),
         Table("table5_ratios", found, _ratios(found), f"{note} {of_ratios} {evidence.timing_caption}"),
     ]
 
@@ -53,13 +67,13 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         allowed = some["budget" if evidence.account.name == "blocks" else "block_passes"].astype(float)
         spent = 100 * some.spent.astype(float) / allowed
         row: dict[str, Any] = {"budget": budget, "allocation": name, "iterations": k}
-        row |= mean_columns(by_seed(some), "") | {"replicates": some.seed.nunique()}
+        row |= mean_columns(by_seed(some), "") | share_columns(some) | {"replicates": some.seed.nunique()}
         row |= {"spent_percent": spent.mean(), "most_spent_percent": spent.max()}
         row |= {"executed_percent": (100 * some.executed.astype(float) / allowed).mean()}
         row |= {"images_per_s": some.images_per_s.median(), "search_s": some.search_s.median()}
         row |= {"comparable": bool(some.comparable.astype(bool).all())}
         rows.append(row | {"published_fid": TABLE5_FID.get(name, {}).get(k)})
-    return pd.DataFrame(rows)
+    return with_measured(pd.DataFrame(rows))
 
 
 def ratios(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
@@ -95,7 +109,13 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
     texts = [text if row.comparable else _excess(row) for row, text in zip(table.itertuples(), texts, strict=True)]
     measured = _wide(table.assign(text=texts))
     published = _wide(table.assign(text=number(table.published_fid, ".1f"))[table.allocation.isin(TABLE5_FID)])
-    both = pd.concat([measured, published.assign(allocation=published.allocation + " (published)")])
+    published = published.assign(allocation=published.allocation + " (published)")
+    shares = [
+        wide.assign(allocation=wide.allocation + f": {name}")
+        for name, values in readable_shares(table).items()
+        for wide in [_wide(table.assign(text=values))]
+    ]
+    both = pd.concat([measured, *shares, published])
     return with_budget(both.drop(columns="budget"), list(both.budget))
 
 

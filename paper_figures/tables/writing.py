@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.system.files import write_text
 from paper_figures.evidence.gather import Evidence
 
+_PUBLISHED = re.compile(r" Published\b.*?\.(?= |$)")  # a sentence of a note on the paper's numbers
 _NUMBER = re.compile(r"[\d.]+(%| ±.*| \(.*| x .*)?")
 
 
@@ -53,7 +55,15 @@ def printed(evidence: Evidence, readable: pd.DataFrame) -> str:
 
 
 def _named(evidence: Evidence, readable: pd.DataFrame) -> pd.DataFrame:
-    return readable.rename(columns={"block passes": evidence.unit})
+    return _own(evidence, readable.rename(columns={"block passes": evidence.unit}))
+
+
+def _own(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+    """The table; of a user's own images without the columns and rows of published numbers, which are of others."""
+    if evidence.compared.own is None:
+        return table
+    table = table[[name for name in table if "published" not in str(name)]]
+    return table[[not any("published" in str(value) for value in row) for row in table.itertuples(index=False)]]
 
 
 def write_table(
@@ -78,9 +88,11 @@ def write_table(
     csv, md, tex = (evidence.path("tables", f"{name}.{suffix}") for suffix in ("csv", "md", "tex"))
     sentences = (f"{evidence.caption}." if caption is None else caption, note, evidence.missing)
     text = " ".join(" ".join(sentences).split())
-    machine.to_csv(csv, index=False, float_format="%.6g", lineterminator="\n")
-    md.write_text(f"{markdown(readable)}\n\n{text}\n")
-    tex.write_text(latex(readable, text, f"tab:{evidence.suite}-{name.replace('_', '-')}"))
+    text = text if evidence.compared.own is None else _PUBLISHED.sub("", text)
+    machine = _own(evidence, machine)
+    write_text(csv, machine.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_text(md, f"{markdown(readable)}\n\n{text}\n")
+    write_text(tex, latex(readable, text, f"tab:{evidence.suite}-{name.replace('_', '-')}"))
     return [csv, md, tex]
 
 
