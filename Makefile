@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test test-slurm test-all lint format figures bench clean
+.PHONY: install demo test test-slow soak test-slurm test-all lint format figures bench clean
 
 install: .venv/installed
 
@@ -12,7 +12,7 @@ install: .venv/installed
 	touch $@
 
 demo: install  ## the main job on the embedded suite: under 10 minutes on two cores, installation included
-	$(BIN)/python bench/run_grid.py --grid smoothing --suite digits --seeds 0 --results results/demo
+	$(BIN)/python bench/run_grid.py --grid smoothing --suite digits --seeds 0 --side-by-side 2 --train-seconds 110 --results results/demo
 
 figures: install
 	$(BIN)/python paper_figures/make_all.py
@@ -22,6 +22,9 @@ test: install  ## one process a core, up to 4
 
 test-slow: install  ## what takes minutes more, such as ranks that fail
 	$(BIN)/python -m pytest -m "slow and not gpu and not slurm"
+
+soak: install  ## kills each command 20 times by the clock, loads a store for a minute, fills disks: about 20 minutes
+	SOAK_KILLS=20 SOAK_SECONDS=60 $(BIN)/python -m pytest -m slow tests/soak
 
 test-slurm: install  ## starts a one-node Slurm of its own; needs root, slurm-wlm and munge
 	$(BIN)/python -m pytest -m slurm

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pretend_gpu import pretended
 
 from bench.spec.selection import Selection, training_run
 from bench.spec.suites import get_suite
@@ -36,6 +37,15 @@ def store(tmp_path):
 @pytest.fixture
 def cpu():
     return torch.device("cpu")
+
+
+@pytest.fixture
+def gpu(request, monkeypatch):
+    """A machine with a GPU that is not there (`pretend_gpu`): an A100's generation, or that of the parameter."""
+    if not torch.backends.cuda.is_built():
+        pytest.skip("torch without CUDA aborts on fake CUDA tensors")
+    with pretended(monkeypatch, getattr(request, "param", (8, 0))) as gpu:
+        yield gpu
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -58,6 +59,23 @@ def make_vae(path, seed=0, **options):
         **options,
     )
     vae.save_pretrained(path)
+    return path
+
+
+def make_inception(path):
+    """Random weights of torch-fidelity's Inception, which neither shrink nor blow up its features, in a file."""
+    from torch_fidelity import feature_extractor_inceptionv3 as inceptionv3
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inceptionv3, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(inceptionv3.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        network = inceptionv3.FeatureExtractorInceptionV3("random", ["2048"])
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * (2 / fan_in) ** 0.5)
+    torch.save(network.state_dict(), path)
     return path
 
 

@@ -97,7 +97,6 @@ def test_sampler_updates(diffusion, steps, sampler):
     schedule = make_schedule(timesteps, [1] * steps)
     update = SAMPLERS[sampler].make(noise_schedule, schedule)
     for i, step in enumerate(schedule):
-        abar, abar_prev = noise_schedule.abar(step.t, x), noise_schedule.abar(step.t_prev, x)
         output, noise = diffusion[f"S{steps}.model_outputs"][i], diffusion[f"S{steps}.noises"][i]
-        x = update(x, output, abar, abar_prev, lambda noise=noise: noise)
+        x = update(x, step, lambda x, t, output=output: output, lambda noise=noise: noise)
         torch.testing.assert_close(x, diffusion[f"S{steps}.{sampler}"][i], **TOLERANCE)

@@ -12,6 +12,7 @@ from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import Floor, Footprint, Speed, calibration
 from bench.spec.selection import Selection
 from bench.spec.suites import get_suite
+from bench.store.own_images import read_own
 from bench.store.prices import resolved
 from bench.store.records import Record, Store
 from bench.system.files import write_json
@@ -91,8 +92,9 @@ def make_records(
     store = Store(results, suite)
     if calibrated:
         calibrate(store, hardware, suite)
-    selection = resolved(Selection(seeds=seeds, account=account, budgets=budgets), store, get_suite(suite))
-    cells = get_cells(grid, get_suite(suite), selection)
+    compared = get_suite(suite, own=read_own(results, suite))
+    selection = resolved(Selection(seeds=seeds, account=account, budgets=budgets), store, compared)
+    cells = get_cells(grid, compared, selection)
     for run in {cell.run for cell in cells if cell.run is not None}:
         write_json(store.training_path(run), {"digest": "d" + run.name, "status": "done", "step": 9, "elapsed_s": 9.0})
         steps = range(1, 20)
@@ -114,7 +116,7 @@ def make_records(
                 **measured(cell, store, fid),
             )
         )
-    return Evidence(suite, grid, cells, store, "command", selection=selection)
+    return Evidence(suite, grid, cells, store, "command", selection=selection, sized=compared)
 
 
 @pytest.fixture(scope="session")

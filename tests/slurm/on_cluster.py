@@ -14,13 +14,13 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 
 
-def wait_until(condition, seconds, what):
+def wait_until(condition, seconds, what, pause_s=0.5):
     """Wait for the first true value of condition() and return it; fail after so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.5)
+        time.sleep(pause_s)
     raise AssertionError(f"{what} did not happen within {seconds} s")
 
 

@@ -1,5 +1,6 @@
 """Grids as jobs of a real Slurm: the records of a local run; kills, cancelled jobs, time limits; two submissions."""
 
+import csv
 import json
 import os
 import re
@@ -18,6 +19,10 @@ pytestmark = pytest.mark.slurm
 SMALL = ("--suite", "digits", "--size", "xs/2", "--seeds", "0", "--device", "cpu")
 GRID = (*SMALL, "--grid", "reuse", "--budget", "12", "--samples", "16", "--train-steps", "12")  # 1 training, 12 cells
 TRAIN = (*SMALL[:4], "--device", "cpu", "--models", "fpdm", "--train-steps", "12")  # what GRID needs
+OUTER_JOB = {  # a submission from inside a job, by a user who exports nothing to jobs
+    "SLURM_JOB_ID": "99999", "SLURM_ARRAY_JOB_ID": "99990", "SLURM_ARRAY_TASK_ID": "7", "SLURM_RESTART_COUNT": "1",
+    "SLURM_MEM_PER_CPU": "50", "SLURM_MEM_PER_NODE": "100", "SLURM_NTASKS_PER_NODE": "3", "SBATCH_EXPORT": "NONE",
+}  # fmt: skip
 PROFILE = """
 like = "local"
 [training]
@@ -70,7 +75,7 @@ def job_of(pid):
 def test_the_cluster_gives_the_records_of_a_local_run(on_slurm, tmp_path):
     local = tmp_path / "local"
     python("bench/run_grid.py", *GRID, "--workers", "2", "--results", local, OMP_NUM_THREADS="1")
-    result = python("bench/run_grid.py", *GRID, *on_slurm, "--wait")
+    result = python("bench/run_grid.py", *GRID, *on_slurm, "--wait", **OUTER_JOB)
     assert "submitted: 1 training(s), 12 cell(s)" in result.stdout
     assert "with / without" in result.stdout  # the table is drawn at the end
     ours, theirs = records(tmp_path / "results"), records(local)
@@ -124,11 +129,14 @@ def test_a_cell_whose_process_is_killed_twice_has_a_record_that_says_so(on_slurm
     cells = ("--only", *first_keys(4))
 
     def workers():
-        return [pid for task in tasks_of(results) for pid in children(task)]
+        """Those that evaluate a cell, whose lock they hold. One that is killed before it begins ends its task."""
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        holders = {int(pid) for _, kind, _, _, pid, *_ in locks if kind == "FLOCK"}
+        return [pid for task in tasks_of(results) for pid in children(task) if pid in holders]
 
     with started("bench/run_grid.py", *GRID, *cells, *on_slurm, "--wait") as waiting:
         for _ in range(2):
-            (worker, *_rest) = wait_until(workers, 240, "a worker")
+            (worker, *_rest) = wait_until(workers, 240, "a worker", pause_s=0.02)
             os.kill(worker, signal.SIGKILL)
             wait_until(lambda worker=worker: worker not in workers(), 30, "its end")
         output, _ = waiting.communicate(timeout=400)
@@ -142,9 +150,12 @@ def test_a_cell_whose_process_is_killed_twice_has_a_record_that_says_so(on_slurm
     assert {record["status"] for record in records(results).values()} == {"done"}
 
 
+def listed(*flags):
+    return list(csv.DictReader(python("bench/run_grid.py", *flags, "--list").stdout.splitlines()))
+
+
 def first_keys(count):
-    lines = python("bench/run_grid.py", *GRID, "--list").stdout.splitlines()
-    return [line.split(",")[-1] for line in lines[1 : count + 1]]
+    return [row["key"] for row in listed(*GRID)[:count]]
 
 
 def children(pid):
@@ -177,8 +188,7 @@ def test_a_cell_that_a_whole_job_is_not_enough_for_ends_as_timeout(on_slurm, tmp
     (tmp_path / "mine.toml").write_text('like = "local"\nsignal_s = 60\n[evaluation]\ncells = 4\nminutes = 2\n')
     python("bench/train.py", *TRAIN, "--results", results)
     long = ("--grid", "reuse", "--budget", "70000", "--samples", "125", "--train-steps", "12")
-    lines = python("bench/run_grid.py", *SMALL, *long, "--list").stdout.splitlines()
-    key = next(line for line in lines if ",68,1,1000," in line).split(",")[-1]  # iterations, n_post, steps
+    key = next(row["key"] for row in listed(*SMALL, *long) if (row["iterations"], row["steps"]) == ("68", "1000"))
     result = python("bench/run_grid.py", *SMALL, *long, "--only", key, *on_slurm, "--wait", check=False)
     assert result.returncode == 1, result.stdout + result.stderr
     (record,) = records(results).values()
@@ -196,7 +206,7 @@ def test_a_cell_whose_time_is_up_goes_on_after_its_last_batch(on_slurm, tmp_path
     results = tmp_path / "results"
     python("bench/train.py", *TRAIN, "--results", results)
     long = (*SMALL, "--grid", "reuse", "--budget", "560", "--samples", "2500", "--train-steps", "12")
-    key = python("bench/run_grid.py", *long, "--list").stdout.splitlines()[1].split(",")[-1]
+    key = listed(*long)[0]["key"]
 
     def batches():
         return sorted((results / "digits" / "partial" / key).glob("batch-*"))
@@ -246,11 +256,33 @@ def test_a_training_whose_time_is_up_goes_on_in_a_requeued_job_and_its_cells_fol
     assert len(records(results)) == 12
 
 
+def test_more_tasks_than_an_array_can_have_are_several_arrays(local_cluster, tmp_path, monkeypatch):
+    cluster, results = tmp_path / "cluster", tmp_path / "it's here"
+    profile = tmp_path / "mine.toml"
+    profile.write_text('like = "local"\n[evaluation]\ncells = 1\n')
+    try:
+        up = local_cluster("up", cluster, "MaxArraySize=5")
+        assert up.returncode == 0, up.stderr
+        monkeypatch.setenv("SLURM_CONF", f"{cluster}/slurm.conf")
+        flags = ("--executor", "slurm", "--profile", profile, "--results", results)
+        result = python("bench/run_grid.py", *GRID, *flags)
+        assert "submitted: 1 training(s), 12 cell(s)" in result.stdout
+        jobs = json.loads((results / "digits" / "slurm" / "jobs.json").read_text())
+        assert set(jobs.values()) <= {*queued()}
+        arrays = Counter(job.split("_")[0] for job in jobs.values())
+        assert sorted(arrays.values()) == [1, 2, 5, 5]
+        again = python("bench/run_grid.py", *GRID, *flags)
+        assert "submitted: 0 training(s), 0 cell(s)" in again.stdout
+    finally:
+        local_cluster("down", cluster)
+
+
 def test_a_profile_that_the_cluster_refuses_is_one_line(cluster, tmp_path):
     results = tmp_path / "results"
     flags = (*GRID, "--executor", "slurm", "--profile", "v100", "--results", results)
     result = python("bench/run_grid.py", *flags, check=False)
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("error: --profile v100: Slurm refuses the job (")
-    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: --profile v100: Slurm refuses the job (")
+    assert not list((results / "digits" / "slurm" / "logs").iterdir())
     assert not queued()

@@ -4,8 +4,15 @@ import pytest
 import submitit
 from submitit.slurm.slurm import SlurmExecutor
 
+from bench.evaluation.executors import Work
+from bench.spec.arguments import Places, Running
+from bench.spec.grids.catalogue import get_cells
+from bench.spec.selection import Selection
+from bench.spec.suites import get_suite
+from bench.store.records import Store
 from bench.system.errors import BadInputError
 from slurm.resources import Profile, Resources, load_profile, shipped_profiles, submitit_parameters
+from slurm.submit import Slurm
 
 
 @pytest.fixture
@@ -52,6 +59,15 @@ def test_v100_trains_on_eight_and_evaluates_on_one(sbatch_lines):
         assert f"#SBATCH --{flag}" in training
     assert any(line.startswith("srun ") and "--cpus-per-task=4" in line for line in training)
     assert "#SBATCH --gpus-per-node=1" in sbatch_lines(profile, profile.evaluation)
+
+
+def test_cells_in_a_dtype_that_the_nodes_lack_are_not_queued(tmp_path):
+    """Nor are their trainings: a V100 has no bf16."""
+    suite = get_suite("fashion")
+    store, cells = Store(tmp_path, suite.name), get_cells("smoothing", suite, Selection())
+    with pytest.raises(BadInputError, match=r"bf16, which a node of profile v100 does not compute in: .*--dtype fp16"):
+        Slurm(Work(suite, store, Running(), Places(), profile="v100")).run(cells)
+    assert "bf16" in load_profile("a100").dtypes
 
 
 def test_what_a_profile_says_is_what_sbatch_reads(tmp_path, sbatch_lines):

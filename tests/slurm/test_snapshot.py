@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 
-from bench.system.provenance import commit
+import pytest
+
+from bench.machine.provenance import commit
 from slurm.snapshot import ROOT, take_snapshot
 
 
@@ -13,7 +15,7 @@ def test_tasks_run_the_code_as_it_was_and_know_its_commit(tmp_path):
     assert take_snapshot(tmp_path / "code") == copy  # the same code, the same copy
     assert [path.name for path in (tmp_path / "code").iterdir()] == [copy.name]
     script = (
-        "import json, bench, models, slurm, slurm.tasks; from bench.system.provenance import commit\n"
+        "import json, bench, models, slurm, slurm.tasks; from bench.machine.provenance import commit\n"
         "from bench.quality.classifier import weights_digest, weights_path\n"
         "from slurm.resources import shipped_profiles\n"
         "print(json.dumps([bench.__file__, models.__file__, slurm.__file__, commit(),"
@@ -34,3 +36,17 @@ def test_tasks_run_the_code_as_it_was_and_know_its_commit(tmp_path):
     assert "v100" in profiles
     assert not (copy / "tests").exists()
     assert (ROOT / "bench/spec/cells.py").read_bytes() == (copy / "bench/spec/cells.py").read_bytes()
+
+
+def test_a_copy_that_was_killed_on_the_way_is_removed_by_the_next(tmp_path, monkeypatch):
+    def killed(source, target):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slurm.snapshot.shutil.copyfile", killed)
+        patch.setattr("slurm.snapshot.shutil.rmtree", lambda path, ignore_errors: None)
+        with pytest.raises(SystemExit):
+            take_snapshot(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    copy = take_snapshot(tmp_path)
+    assert list(tmp_path.iterdir()) == [copy]

@@ -1,7 +1,10 @@
 """The headers train_<suite>.sh over one body, what a task of their array trains, and tasks beyond the array."""
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,76 @@ def test_headers_name_their_own_file_and_no_model():
             assert "srun" not in text
 
 
+def run_header(tmp_path, *flags, command="", **environment):
+    """Run a copy of the scripts as a job would, with commands of Slurm that print; returns the process."""
+    shutil.copytree(FOLDER, tmp_path / "it's a clone" / "slurm", ignore=shutil.ignore_patterns("__pycache__"))
+    script = tmp_path / "it's a clone" / "slurm" / "train_digits.sh"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "scontrol").write_text(f"""#!/bin/sh\necho "   Command={command or script} --models a b"\n""")
+    (programs / "srun").write_text("""#!/bin/sh\nenv | grep ^SLURM_MEM >&2; printf '%s|' "$PWD" "$@"\n""")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    (tmp_path / "from").mkdir()
+    shutil.copyfile(script, tmp_path / "spooled")
+    return subprocess.run(
+        ["bash", tmp_path / "spooled", *flags],
+        cwd=tmp_path / "from",
+        env={
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "7",
+            "SLURM_SUBMIT_DIR": str(tmp_path / "from"),
+            "PYTHON": sys.executable,
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_script_submitted_from_another_folder_runs_its_clone_s_code_with_its_clone_s_default_folders(tmp_path):
+    """Even if the folder of submission is another clone. The flags of the user come last, so they count."""
+    (tmp_path / "from" / "slurm").mkdir(parents=True)
+    (tmp_path / "from" / "slurm" / "train_body.sh").write_text("echo another clone\n")
+    shutil.move(tmp_path / "from", tmp_path / "kept")
+    result = run_header(tmp_path, "--results", "with space", SLURM_SUBMIT_DIR=str(tmp_path / "kept"))
+    assert (result.returncode, result.stderr) == (0, "")
+    folder, *words = result.stdout.split("|")[:-1]
+    assert folder == str(tmp_path / "from")  # where relative paths are looked up
+    clone = f"{tmp_path}/it's a clone"
+    assert words[words.index(sys.executable) :] == [
+        *(sys.executable, f"{clone}/slurm/train.py", "--suite", "digits", "--results", f"{clone}/results"),
+        *("--prepared", f"{clone}/prepared", "--results", "with space"),
+    ]
+    assert "--export=ALL" in words
+
+
+def test_a_copy_of_a_script_needs_the_root_of_the_repository(tmp_path):
+    result = run_header(tmp_path, command="/nowhere/train_digits.sh")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: submit this script from the root of the repository\n"
+
+
+def test_a_python_that_is_not_there_is_one_line(tmp_path):
+    result = run_header(tmp_path, PYTHON="/no such/python")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: /no such/python: no such program; run `make install`, or name another with --export=ALL,PYTHON=PATH\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("memory", "left"),
+    [
+        ({"SLURM_MEM_PER_NODE": "100"}, "SLURM_MEM_PER_NODE=100\n"),
+        ({"SLURM_MEM_PER_NODE": "100", "SLURM_MEM_PER_CPU": "50"}, ""),  # one of them is of a job around it
+    ],
+)
+def test_srun_gets_one_kind_of_memory(tmp_path, memory, left):
+    assert run_header(tmp_path, **memory).stderr == left
+
+
 JOB = """JobId=7 ArrayJobId=6 ArrayTaskId=0 JobName=digits-train
    Priority=1 Nice=0 Account=me QOS=(null)
    RunTime=00:00:01 TimeLimit=1-00:00:00 TimeMin=N/A
@@ -53,8 +126,10 @@ def ran(monkeypatch):
     """Commands of Slurm that ran, in the first task of an array of two; sbatch says 8."""
     commands = []
 
-    def run(command, env, **options):
-        assert not any(name.startswith("SLURM_") for name in env)
+    def run(command, **options):
+        assert not any(name.startswith("SLURM_") for name in os.environ)
+        if command[-1] == "config":
+            return subprocess.CompletedProcess(command, 0, "MaxArraySize = 1001\n", "")
         commands.append(list(command))
         text = "8\n" if command[0] == "sbatch" else JOB.format(script=FOLDER / "train_digits.sh")
         return subprocess.CompletedProcess(command, 0, text, "")
@@ -97,16 +172,45 @@ def test_nothing_is_submitted_otherwise(count, environment, ran, monkeypatch):
     assert not any(command[0] == "sbatch" for command in ran)
 
 
-def test_a_refused_submission_is_one_line_and_no_error(ran, monkeypatch, capsys):
-    def refuse(command, **options):
-        raise subprocess.CalledProcessError(1, command, stderr="sbatch: error: no\nsubmission\n")
+@pytest.fixture
+def taking(ran, monkeypatch):
+    """Makes sbatch take so many more tasks; returns the arrays that it took."""
 
-    monkeypatch.setattr(array_tasks.subprocess, "run", refuse)
+    def make(room):
+        left, taken, usual = [room], [], array_tasks.subprocess.run
+
+        def run(command, **options):
+            if command[0] != "sbatch":
+                return usual(command, **options)
+            first, last = map(int, command[2].removeprefix("--array=").split("-"))
+            if last - first + 1 > left[0]:
+                return subprocess.CompletedProcess(command, 1, "", "sbatch: error: no\nsbatch: error: submit limit\n")
+            left[0] -= last - first + 1
+            taken.append((first, last))
+            return subprocess.CompletedProcess(command, 0, f"{7 + len(taken)}\n", "")
+
+        monkeypatch.setattr(array_tasks.subprocess, "run", run)
+        return taken
+
+    return make
+
+
+def test_a_refused_submission_is_one_line_and_no_error(taking, capsys):
+    taking(0)
     submit_rest(3, [])
     assert capsys.readouterr().err == (
-        "tasks 2-2 could not be submitted (sbatch: error: no submission): add them with --array=2-2 to the same "
-        "command\n"
+        "tasks 2-2 could not be submitted (no; submit limit): add them with --array=2-2 to the same command, or name "
+        "their contenders in --models of another\n"
     )
+
+
+def test_tasks_for_which_there_is_room_are_submitted_before_the_rest_is_refused(taking, capsys):
+    taken = taking(3)
+    submit_rest(8, [])
+    assert taken == [(2, 4)]
+    printed = capsys.readouterr()
+    assert printed.out == "8 trainings: tasks 2-4 are submitted as job 8\n"
+    assert printed.err.startswith("tasks 5-7 could not be submitted (no; submit limit): add them with --array=5-7 to")
 
 
 def test_the_index_of_an_array_task_chooses_the_run(monkeypatch, tiny_run):

@@ -12,7 +12,8 @@ from on_cluster import ROOT, make_imagenet, make_vae, python, queued, wait_until
 pytestmark = pytest.mark.slurm
 
 SECONDS = 25
-SMALL = ("--size", "xs/4", "--batch-size", "8", "--device", "cpu")
+CLASSES = ("--classes", "4")
+SMALL = ("--size", "xs/4", "--batch-size", "8", *CLASSES, "--device", "cpu")
 # options of sbatch for a site without V100s
 SBATCH = ("--ntasks-per-node=2", "--gpus-per-node=0", "--constraint=", "--cpus-per-task=1", "--time=10")
 
@@ -23,7 +24,7 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("imagenet")
     data, vae = make_imagenet(folder / "data"), make_vae(folder / "vae")
     command = ["bench/encode_latents.py", "--suite", "imagenet", "--data", data, "--vae", vae, "--any-count"]
-    python(*command, "--prepared", folder / "prepared", "--workers", "0", "--device", "cpu")
+    python(*command, *CLASSES, "--prepared", folder / "prepared", "--workers", "0", "--device", "cpu")
     return folder / "prepared"
 
 
@@ -74,16 +75,17 @@ def test_one_contender_with_damaged_latents_ends_with_one_line_wherever_it_is_su
     content = bytearray(path.read_bytes())
     content[-1] ^= 1  # only the digest that rank 0 computes shows it
     path.write_bytes(content)
-    flags = [*SMALL, "--prepared", str(broken), "--results", str(tmp_path / "results")]
+    flags = [*SMALL, "--prepared", "prepared", "--results", "results"]  # in the folder of submission
     environment = {**os.environ, "PYTHON": sys.executable, "GLOO_SOCKET_IFNAME": "lo"}
-    command = ["sbatch", "--wait", "--array=0", f"--output={tmp_path}/out", *SBATCH]
+    command = ["sbatch", "--wait", "--array=0", "--output=out", *SBATCH]
     command += [ROOT / "slurm" / "train_imagenet.sh", *flags, "--models", "fpdm"]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
     text = (tmp_path / "out").read_text()
     assert result.returncode != 0
     (error,) = (line for line in text.splitlines() if line.startswith("error: "))
-    assert error.startswith(f"error: {broken}/imagenet/latents/moments-00000.npy was changed")
+    assert error.startswith("error: prepared/imagenet/latents/moments-00000.npy was changed")
     assert "Traceback" not in text
+    assert (tmp_path / "results" / "imagenet" / "slurm" / "jobs.json").exists()
     assert not list((tmp_path / "results").rglob("*.safetensors"))
 
 

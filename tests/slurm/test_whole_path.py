@@ -15,12 +15,13 @@ def test_images_become_a_table_of_fid(cluster, tmp_path, monkeypatch):
     data, vae = make_imagenet(tmp_path / "data"), make_vae(tmp_path / "vae")
     inception = make_inception(tmp_path / "inception.pth", monkeypatch)
     where = ("--prepared", tmp_path / "prepared")
-    made = ("--suite", "imagenet", "--data", data, "--any-count", "--workers", "0", "--device", "cpu", *where)
+    suite = ("--suite", "imagenet", "--classes", "4", "--device", "cpu", *where)
+    made = (*suite, "--data", data, "--any-count", "--workers", "0")
     python("bench/encode_latents.py", *made, "--vae", vae)
     results = ("--results", tmp_path / "results")
     python("bench/reference.py", *made, *results, "--inception-weights", inception)
     small = ("--size", "xs/4", "--batch-size", "8", "--train-steps", "20", "--samples", "4", "--budget", "16")
-    grid = ("--suite", "imagenet", "--grid", "datasets", *small, "--device", "cpu", *where, *results)
+    grid = (*suite, "--grid", "datasets", *small, *results)
     on_slurm = ("--executor", "slurm", "--profile", "local", "--wait", "--inception-weights", inception)
     printed = python("bench/run_grid.py", *grid, *on_slurm, GLOO_SOCKET_IFNAME="lo").stdout
 

@@ -1,3 +1,4 @@
+import errno
 import gzip
 import io
 import os
@@ -12,94 +13,19 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from faults import fault
 from made_images import encoded, make_files, make_imagenet, picture
 from PIL import Image
-from torch.nn.functional import interpolate
 
 from bench.data import fashion
-from bench.data.images import UnreadableImageError, check_count, dataset_digest, decode, open_images
+from bench.data.decoding import decode
+from bench.data.images import check_classes, check_count, dataset_digest, open_images
 from bench.data.pixels import ImageData, load_dataset, load_held_out
 from bench.prepare.reading import Reader
 from bench.spec.datasets import DATASETS, Dataset, get_dataset, register
 from bench.system.errors import BadInputError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return file.getvalue()
-
-
-def gradient(width, height):
-    """Red is the column, green the row."""
-    rows, columns = np.mgrid[:height, :width].astype(np.uint8)
-    return png(np.stack((columns, rows, np.zeros_like(rows)), axis=2))
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "size", "tolerance"),
-    [
-        (120, 80, 80, 0.0),  # landscape, the shorter side fits
-        (80, 131, 80, 0.0),  # portrait, an odd number of rows to be cut off
-        (64, 64, 64, 0.0),  # fits
-        (240, 160, 80, 0.5),  # twice as large: halved once
-        (160, 240, 80, 0.5),
-        (256, 192, 48, 1.0),  # four times: halved twice
-        (100, 75, 60, 1.0),  # shrunk, not halved
-        (20, 30, 40, 1.0),  # enlarged
-    ],
-)
-def test_the_crop_is_the_middle_of_the_picture(width, height, size, tolerance):
-    crop = decode(gradient(width, height), size)
-    assert crop.shape == (3, size, size)
-    assert crop.dtype == np.uint8
-    scale = min(width, height) / size  # pixels of the picture a pixel of the crop
-    left, top = (round(width / scale) - size) // 2, (round(height / scale) - size) // 2
-    inner = np.arange(2, size - 2)  # bicubic interpolation of a ramp is exact away from its ends
-    columns, rows = ((offset + inner + 0.5) * scale - 0.5 for offset in (left, top))
-    assert np.abs(crop[0][:, inner] - columns).max() <= tolerance
-    assert np.abs(crop[1][inner] - rows[:, None]).max() <= tolerance
-
-
-def test_the_crop_is_a_box_filter_and_then_a_bicubic_one():
-    """Against means of 2x2 pixels in numpy and torch's own bicubic interpolation."""
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 224, 3), dtype=np.uint8)
-    halved = pixels.reshape(150, 2, 112, 2, 3).mean(axis=(1, 3)).round()
-    resized = interpolate(
-        torch.from_numpy(halved).permute(2, 0, 1)[None], (round(150 * 64 / 112), 64), mode="bicubic", antialias=True
-    )
-    expected = resized[0, :, 11 : 11 + 64].clamp(0, 255)
-    assert (
-        np.abs(decode(png(pixels), 64) - expected.numpy()).max() <= 2
-    )  # Pillow rounds between width and height, and ties otherwise
-    box_only = halved[43 : 43 + 64, 24 : 24 + 64].transpose(2, 0, 1)
-    assert np.abs(decode(png(pixels), 64) - box_only).max() > 50
-
-
-def test_all_kinds_of_pixels_become_rgb():
-    grey = decode(encoded(1, "png", mode="L"), 32)
-    assert np.array_equal(grey[0], grey[1])
-    assert decode(encoded(1, "jpeg", mode="CMYK"), 32).shape == (3, 32, 32)
-    assert decode(encoded(1, "png", mode="P"), 32).shape == (3, 32, 32)
-
-
-CORRUPT = {
-    "empty": b"",
-    "no picture": b"<html>not found</html>",
-    "truncated jpeg": encoded(0)[:-200],
-    "truncated png": encoded(0, "png")[:-200],
-    "truncated webp": encoded(0, "webp")[:-20],
-    "changed png": encoded(0, "png").replace(b"IDAT", b"IDAX"),
-    "changed header": encoded(0, "png")[:20] + bytes(4) + encoded(0, "png")[24:],
-}
-
-
-@pytest.mark.parametrize("damage", CORRUPT)
-def test_a_corrupt_image_is_unreadable(damage):
-    with pytest.raises(UnreadableImageError):
-        decode(CORRUPT[damage], 32)
 
 
 def test_imagenet_is_ordered_by_class_and_name(tmp_path):
@@ -207,6 +133,16 @@ def test_what_is_not_there_is_told_with_the_layout_that_is_expected(dataset, exp
         open_images(dataset, tmp_path / "elsewhere")
 
 
+@pytest.mark.parametrize("dataset", ["ffhq", "imagenet"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES], ids=errno.errorcode.get)
+def test_a_folder_that_cannot_be_listed_is_not_left_out(dataset, number, tmp_path):
+    (make_files if dataset == "ffhq" else make_imagenet)(tmp_path)
+    lost = "00001" if dataset == "ffhq" else "n01441764"
+    with fault("list", lost, number) as failed, pytest.raises(OSError) as caught:
+        open_images(dataset, tmp_path)
+    assert (caught.value.errno, os.fsdecode(caught.value.filename)) == (number, failed[0])
+
+
 def test_other_bad_input(tmp_path):
     with pytest.raises(BadInputError, match=r"unknown dataset 'cifar': choose one of .*imagenet, celebahq, ffhq"):
         open_images("cifar", tmp_path)
@@ -222,11 +158,33 @@ def test_other_bad_input(tmp_path):
     check_count("ffhq", source, any_count=True)
 
 
-def test_a_dataset_of_no_images_is_refused_whatever_count_is_accepted(tmp_path):
-    (tmp_path / "train" / "n01440764").mkdir(parents=True)
-    source = open_images("imagenet", tmp_path)
-    with pytest.raises(BadInputError, match="imagenet: found no images"):
-        check_count("imagenet", source, any_count=True)
+def test_class_folders_without_images_are_named(tmp_path):
+    make_imagenet(tmp_path, (2, 0, 1, 0))
+    (tmp_path / "train" / "n01443764" / "0.png").write_bytes(encoded(0, "png"))  # not a name of ImageNet's
+    with pytest.raises(BadInputError, match=r"no JPEG files in 2 of 4 class folders .n01441764, n01443764.; complete"):
+        open_images("imagenet", tmp_path)
+    shutil.rmtree(tmp_path / "train" / "n01443764")
+    (tmp_path / "train" / "n01443764").write_bytes(b"")  # no folder
+    (tmp_path / "train" / "n01441764" / "0.JPEG").write_bytes(encoded(0))
+    assert open_images("imagenet", tmp_path).labels.tolist() == [0, 0, 1, 2]
+
+
+def test_every_class_has_images_and_no_label_is_beyond_them():
+    check_classes(np.array([2, 0, 1]), 3, "a dataset")  # one image of a class is enough
+    check_classes(np.zeros(5, np.int64), 0, "a dataset without classes")
+    refused = {
+        r"^three: no images of 997 of 1,000 classes .labels 3, 4, 5, \.\.\.., but .*give every command --classes N": (
+            np.array([0, 1, 2]),
+            1000,
+        ),
+        r"^three: no images of 1 of 3 classes .labels 1.,": (np.array([0, 2, 2]), 3),
+        r"^three: label 3 is beyond the 3 classes": (np.array([0, 1, 2, 3]), 3),
+        r"^three: label 2 is beyond the 0 classes": (np.array([0, 1, 2]), 0),
+    }
+    for message, (labels, classes) in refused.items():
+        with pytest.raises(BadInputError, match=message) as error:
+            check_classes(labels, classes, "three")
+        assert "\n" not in str(error.value)
 
 
 def test_a_damaged_member_of_a_zip_file_is_unreadable(tmp_path):

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import threading
@@ -6,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from faults import fault
 
 from bench.benchmarks.latent_files import write_latents
 from bench.data.batches import Batch, BatchSource, Prefetched, batch_indices
@@ -84,6 +86,34 @@ def test_truncated_and_missing_files_are_found_without_hashing(folder, name):
     (folder / name).unlink()
     with pytest.raises(BadInputError, match=rf"{name} is missing"):
         Latents.open(folder, verify=False)
+
+
+def test_a_file_that_is_truncated_while_it_is_used_is_an_error_and_kills_no_process(folder):
+    """As one whose server is gone. A mapped file would end the process by SIGBUS."""
+    latents = Latents.open(folder, verify=False)
+    os.truncate(folder / "moments-00001.npy", 200)
+    assert latents.moments([0, 18], [False, True])[:, 0, 0, 0].tolist() == [1, -19]
+    with pytest.raises(OSError, match="was truncated") as caught:
+        latents.moments([9], [False])
+    assert caught.value.filename == str(folder / "moments-00001.npy")
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EMFILE], ids=errno.errorcode.get)
+@pytest.mark.parametrize("name", ["manifest.json", "labels.npy", "moments-00001.npy"])
+def test_where_the_storage_fails_nothing_is_said_to_be_damaged(name, number, folder):
+    operation = "open" if name.startswith("moments") else "read"
+    with fault(operation, name, number), pytest.raises(OSError) as caught:
+        Latents.open(folder, verify=False)
+    assert (caught.value.errno, caught.value.filename) == (number, str(folder / name))
+    assert len(Latents.open(folder, verify=False)) == 19
+
+
+def test_latents_let_go_of_their_files(folder):
+    before = len(os.listdir("/proc/self/fd"))
+    latents = Latents.open(folder, verify=False)
+    assert len(os.listdir("/proc/self/fd")) == before + len(SHARDS)
+    del latents
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_damaged_manifest_is_found(folder, tmp_path):

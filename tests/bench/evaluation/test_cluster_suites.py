@@ -19,7 +19,7 @@ from bench.store.references import read_reference, write_reference
 from bench.system.command_line import run
 from bench.system.errors import BadInputError
 from bench.system.files import write_json
-from bench.training.fairness import check_comparable
+from bench.training.runs import check_comparable
 from models.families import forward_macs, parameters
 
 LATENT = ("imagenet", "celebahq", "ffhq", "church")

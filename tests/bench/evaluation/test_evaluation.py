@@ -11,13 +11,13 @@ from bench.data.pixels import load_dataset
 from bench.evaluation import workers
 from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.workers import evaluate_all
+from bench.machine.devices import usable_cores
 from bench.sampling.sampler import CellSampler
 from bench.sampling.setting import Setting
 from bench.sampling.solvers import solver_of
 from bench.spec.grids.catalogue import get_cells
 from bench.spec.selection import Selection
 from bench.store.records import missing
-from bench.system.devices import usable_cores
 from bench.training.turns import train_together
 from models.families import FAMILIES
 from models.networks.blocks import DiTBlock

@@ -16,6 +16,7 @@ from bench.spec.measurements import Footprint
 from bench.spec.selection import Selection
 from bench.store.records import Store, missing
 from bench.training.turns import train_together
+from models.diffusion.samplers import SAMPLERS
 from models.families import build
 from models.fixed_point.solvers import FixedCount
 
@@ -77,7 +78,7 @@ def test_a_cell_that_overspends_says_so(cells, trained, tiny_suite, monkeypatch)
 
 
 @pytest.mark.parametrize("solver", ["iteration", "anderson", "broyden"])
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++", "unipc"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_solver_and_sampler_spends_what_its_cell_says(solver, sampler, cells, trained, tiny_suite):
     cell = own(cells, tiny_suite, measure="quality", iterations=3, allocation="constant", reuse=True)
     cell = replace(cell, solver=solver, sampler=sampler, protocol=replace(cell.protocol, samples=10))

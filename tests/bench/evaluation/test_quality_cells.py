@@ -42,7 +42,7 @@ def evaluator_of(images, setting):
 
 
 def test_a_cell_is_measured_against_statistics_from_a_file(latent_cell, toy, store, cpu, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.evaluation.quality_cells.make_extractor", lambda name, device, weights: toy)
+    monkeypatch.setattr("bench.evaluation.quality_cells.make_extractor", lambda *arguments: toy)
     monkeypatch.setattr("bench.sampling.sampler.load_decoder", lambda *arguments: PixelAutoencoder())
     assert get_dataset(latent_cell.run.dataset).is_latent
     images = pictures(20, seed=1)
@@ -61,7 +61,7 @@ def test_a_cell_is_measured_against_statistics_from_a_file(latent_cell, toy, sto
 def test_samples_of_another_size_than_the_references_are_refused(
     latent_cell, toy, store, cpu, tmp_path, monkeypatch, size
 ):
-    monkeypatch.setattr("bench.evaluation.quality_cells.make_extractor", lambda name, device, weights: toy)
+    monkeypatch.setattr("bench.evaluation.quality_cells.make_extractor", lambda *arguments: toy)
     monkeypatch.setattr("bench.sampling.sampler.load_decoder", lambda *arguments: PixelAutoencoder())
     images = torch.zeros((20, 3, size, size), dtype=torch.uint8)
     evaluator = evaluator_of(images, Setting(store, cpu, places=Places(prepared=tmp_path)))
@@ -71,9 +71,7 @@ def test_samples_of_another_size_than_the_references_are_refused(
 
 
 def test_a_reference_is_missed_before_an_extractor_is_made(latent_cell, store, cpu, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "bench.evaluation.quality_cells.make_extractor", lambda name, device, weights: pytest.fail("downloaded")
-    )
+    monkeypatch.setattr("bench.evaluation.quality_cells.make_extractor", lambda *arguments: pytest.fail("downloaded"))
     evaluator = evaluator_of(pictures(1), Setting(store, cpu, places=Places(prepared=tmp_path / "nowhere")))
     with pytest.raises(BadInputError, match="no reference statistics at"):
         evaluator.evaluate(latent_cell)

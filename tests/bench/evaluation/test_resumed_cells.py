@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import weakref
 from dataclasses import replace
 from multiprocessing import active_children
@@ -17,6 +18,7 @@ from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.kinds import StoppedError
 from bench.evaluation.progress_bar import CellsBar
 from bench.evaluation.workers import evaluate_all
+from bench.machine.devices import usable_cores
 from bench.profiling.peak_memory import PeakMemory
 from bench.quality.meter import Measurement
 from bench.sampling.sampler import CellSampler
@@ -24,7 +26,6 @@ from bench.sampling.setting import Setting
 from bench.spec.grids.catalogue import get_cells
 from bench.spec.selection import Selection
 from bench.store.records import Store
-from bench.system.devices import usable_cores
 from bench.training.turns import train_together
 
 BATCHES = 6  # of 25 images, the last of 5: features are taken by the hundred, so that images wait for the next batch
@@ -148,14 +149,17 @@ def test_a_cell_that_is_asked_to_stop_ends_after_its_batch(grid, trained_store, 
 
 
 @pytest.mark.slow
-def test_workers_end_after_their_batches_when_the_run_is_interrupted(grid, trained_store, cpu):
+def test_workers_end_after_their_batches_when_the_run_is_interrupted(grid, trained_store, cpu, capfd):
     """The long cell would take 200 batches of some 20 ms."""
     short = replace(grid[0], seed=42)
     long = replace(grid[0], seed=43, protocol=replace(grid[0].protocol, samples=5000))
     queued = [replace(grid[0], seed=seed, protocol=short.protocol) for seed in range(60, 64)]
     records = evaluate_all([short, long, *queued], Setting(trained_store, cpu, workers=2))
     assert next(records).key == short.key
-    records.close()  # as when KeyboardInterrupt is raised in the body of the loop
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(records)
+    assert "finishing the batches under way; Ctrl-C again ends at once" in capfd.readouterr().err
     assert active_children() == []
     assert trained_store.read(long) is None
     assert trained_store.fraction_done(long) < 0.9

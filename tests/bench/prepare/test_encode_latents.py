@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -10,12 +11,14 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from faults import no_modes, refused
 from huggingface_hub.errors import LocalEntryNotFoundError
 from made_images import make_imagenet, make_vae
 from safetensors.torch import load_file, save_file
 
 from bench import encode_latents
-from bench.data.images import dataset_digest, decode, open_images
+from bench.data.decoding import decode
+from bench.data.images import dataset_digest, open_images
 from bench.data.latents import Latents
 from bench.prepare.shards import first_shard
 from bench.system.command_line import run
@@ -51,7 +54,7 @@ def damaged(imagenet, tmp_path):
 def options(data, vae, prepared, *more):
     paths = ["--data", str(data), "--vae", str(vae), "--prepared", str(prepared)]
     sizes = ["--image-size", "32", "--batch-size", "2", "--shard-images", str(SHARD), "--workers", "0"]
-    return ["--suite", "imagenet", "--device", "cpu", "--any-count", *paths, *sizes, *more]
+    return ["--suite", "imagenet", "--device", "cpu", "--any-count", "--classes", "3", *paths, *sizes, *more]
 
 
 def encode(data, vae, prepared, *more):
@@ -226,7 +229,8 @@ def test_a_shard_without_readable_images(imagenet, vae, tmp_path):
 KILLED = """
 import os, signal, sys
 from bench import encode_latents
-from bench.system.files import write_whole
+from bench.system import files
+write_whole = files.write_whole
 def killed(path, write):
     def half(file):
         write(file)
@@ -234,8 +238,7 @@ def killed(path, write):
         if path.name == "moments-00002.npy":
             os.kill(os.getpid(), signal.SIGKILL)
     write_whole(path, half)
-import bench.prepare.encoding
-bench.prepare.encoding.write_whole = killed
+files.write_whole = killed
 encode_latents.main(sys.argv[1:])
 """
 
@@ -353,27 +356,80 @@ def test_latents_that_are_not_finite_are_refused(imagenet, vae, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("more", "reason"),
+    ("operation", "name", "number"),
     [
-        (["--suite", "cifar"], "unknown suite 'cifar': choose one of"),
-        (["--image-size", "36"], "--image-size 36: not a multiple of 8"),
-        (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
-        (["--workers", "-1"], "--workers -1: must be 0 or more"),
-        (["--data", "/nowhere"], "/nowhere: no such file or folder"),
-        (["--vae", "/nowhere"], "--vae /nowhere: cannot be loaded (no such folder"),
+        ("mkdir", "imagenet", errno.ENODEV),
+        ("write", "settings.json", errno.ESTALE),
+        ("lock", "settings.lock", errno.ETIMEDOUT),
+        ("lock", "moments-00002.lock", errno.EIO),
+        ("write", "moments-00001.npy", errno.ENOSPC),
+        ("replace", "hashes-00001.npy", errno.EBUSY),
+        ("write", "moments-00001.json", errno.ENOTCONN),
+        ("write", "labels.npy", errno.EHOSTDOWN),
+        ("write", "manifest.json", errno.EREMOTEIO),
+        ("read", "n01441764_3.JPEG", errno.ENXIO),
+        ("list", "n01441764", errno.ESTALE),
     ],
 )
-def test_bad_input_is_told_in_one_line_and_leaves_nothing(more, reason, imagenet, vae, tmp_path, capsys):
-    assert run(encode_latents.main, options(imagenet, vae, tmp_path / "prepared", *more)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert reason in line
-    assert not (tmp_path / "prepared").exists()
+def test_storage_that_fails_while_encoding_is_one_line_and_work_goes_on(
+    operation, name, number, imagenet, vae, whole, tmp_path, capsys
+):
+    arguments = options(imagenet, vae, tmp_path)
+    refused(lambda: run(encode_latents.main, arguments), operation, name, number, capsys, tmp_path)
+    folder = encode(imagenet, vae, tmp_path)
+    assert (folder / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("settings.json", errno.ESTALE),
+        ("moments-00003.json", errno.EIO),
+        ("hashes-00001.npy", errno.EMFILE),
+        ("manifest.json", errno.ENOTCONN),
+    ],
+)
+def test_finished_latents_that_cannot_be_read_are_not_called_damaged(
+    name, number, imagenet, vae, whole, tmp_path, capsys
+):
+    arguments, before = options(imagenet, vae, whole.parent.parent), contents(whole)
+    refused(lambda: run(encode_latents.main, arguments), "read", name, number, capsys, whole)
+    assert contents(whole) == before
+
+
+def test_a_file_system_that_refuses_modes_gets_latents(imagenet, vae, whole, tmp_path, monkeypatch):
+    for name in ("chmod", "fchmod"):
+        monkeypatch.setattr(os, name, no_modes)
+    folder = encode(imagenet, vae, tmp_path)
+    assert (folder / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
+
+
+def test_an_unwritable_prepared_folder_is_found_out_first(imagenet, vae, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(BadInputError, match=rf"^--prepared {tmp_path}/file: cannot write there"):
+        encode_latents.main(options(imagenet, vae, tmp_path / "file"))
 
 
 def test_a_dataset_that_is_not_whole(imagenet, vae, tmp_path):
     arguments = [o for o in options(imagenet, vae, tmp_path) if o != "--any-count"]
     with pytest.raises(BadInputError, match=r"imagenet: found 22 images, expected 1,281,167"):
         encode_latents.main(arguments)
+
+
+def test_a_dataset_without_images_of_all_classes(imagenet, vae, tmp_path, capsys):
+    """However many images are accepted: the networks would be sampled over classes that they never saw."""
+    for more, reason in (
+        (["--classes", "1000"], "imagenet: no images of 997 of 1,000 classes (labels 3, 4, 5, ...)"),
+        (["--classes", "2"], "imagenet: label 2 is beyond the 2 classes"),
+        (["--classes", "0"], "--classes 0: must be 1 or more"),
+    ):
+        assert run(encode_latents.main, options(imagenet, vae, tmp_path / "prepared", *more)) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert reason in line
+    published = [o for o in options(imagenet, vae, tmp_path / "prepared") if o not in ("--classes", "3")]
+    assert run(encode_latents.main, published) == 2
+    assert "997 of 1,000 classes" in capsys.readouterr().err
+    assert not (tmp_path / "prepared").exists()
 
 
 def test_a_hub_that_cannot_be_reached_is_told_in_one_line(imagenet, tmp_path, capsys, monkeypatch):

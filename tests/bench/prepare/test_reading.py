@@ -3,18 +3,19 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import zipfile
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from hashlib import sha256
 from pathlib import Path
 
 import lmdb
 import numpy as np
 import pytest
-from made_images import encoded, make_files, make_imagenet
+from made_images import encoded, make_files, make_imagenet, picture
 
 from bench.data.images import open_images
 from bench.prepare.fingerprint import check_ends, fingerprint
@@ -174,6 +175,18 @@ def test_a_part_is_known_by_its_first_and_last_image(source, tmp_path):
         check_ends(source, indices, hashes, "part 1")
 
 
+def test_a_part_that_was_decoded_by_another_rule_is_not_gone_on_with(source, tmp_path):
+    """By an earlier version, which hashed the file only and took the colours that transparency hides."""
+    path = tmp_path / "ffhq" / source.name(0)
+    for alpha, refused in ((255, False), (0, True)):
+        image = picture(0, mode="RGBA")
+        image.putalpha(alpha)
+        image.save(path)
+        hashes = np.frombuffer(sha256(path.read_bytes()).digest(), np.uint8).reshape(1, 32)
+        with pytest.raises(BadInputError, match="made from another image") if refused else nullcontext():
+            check_ends(source, np.array([0]), hashes, "part 0")
+
+
 WORKERS = """
 import multiprocessing, sys, time
 from pathlib import Path
@@ -209,6 +222,73 @@ def test_workers_of_a_killed_process_end_and_keep_no_lock(tmp_path):
     while (left := [pid for pid in workers if alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left
+
+
+class Fatal:
+    """A dataset whose images 3.. end the process that reads them."""
+
+    labels = np.zeros(8, dtype=np.int64)
+
+    def __init__(self, end):
+        self.end, self.encoded = end, encoded(0, "png")
+
+    def __len__(self):
+        return 8
+
+    def name(self, index):
+        return f"{index}.png"
+
+    def read(self, index):
+        return self.end() if index >= 3 else self.encoded
+
+
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by SIGKILL"),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), "was killed by SIGTERM"),
+        (lambda: os._exit(1), "ended with status 1"),
+    ],
+)
+def test_a_worker_that_dies_is_one_line(end, how):
+    batches = read_batches(Fatal(end), range(8), 32, 2, 2)
+    assert next(batches).indices.tolist() == [0, 1]
+    with pytest.raises(BadInputError, match=rf"^--workers 2: a process that reads images {how}; .*--workers 0$"):
+        list(batches)
+
+
+def test_a_worker_without_memory_raises_as_the_process_itself():
+    def fails():
+        raise MemoryError("no room")
+
+    for workers in (0, 2):
+        with pytest.raises(MemoryError, match="no room"):
+            list(read_batches(Fatal(fails), range(8), 32, 2, workers))
+
+
+SMALL_SHARED_MEMORY = """
+import sys
+from pathlib import Path
+from bench.data.images import open_images
+from bench.prepare.reading import Reader
+source = open_images("ffhq", Path(sys.argv[1]))
+for batch in Reader(source, 256, 4, 2, skip_bad=True).batches(range(len(source))):
+    print(len(batch.images))
+"""
+
+
+def test_no_shared_memory_is_needed(tmp_path):
+    """As in a container: a batch is larger than all of /dev/shm, which is full."""
+    make_files(tmp_path / "ffhq", 12)
+    mount = "mount -t tmpfs -o size=256k tmpfs /dev/shm && { cat /dev/zero >/dev/shm/full 2>/dev/null; true; }"
+    private = ["unshare", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*private, mount], capture_output=True).returncode:
+        pytest.skip("no mount namespace of our own: needs root")
+    command = [*private, f'{mount} && exec "$@"', "sh", sys.executable, "-c", SMALL_SHARED_MEMORY, tmp_path / "ffhq"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["4", "4", "4"]
 
 
 def alive(pid):

@@ -1,5 +1,6 @@
 """bench/reference.py: statistics of a dataset, made in shards, by anyone, in any number of goes."""
 
+import errno
 import json
 import os
 import signal
@@ -8,15 +9,18 @@ import sys
 import threading
 import time
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from faults import refused
 from PIL import Image
 from torch import nn
 
-from bench.data.images import decode
+from bench.data.decoding import decode, decode_and_hash
+from bench.data.images import dataset_digest
 from bench.prepare import reference_shards
 from bench.prepare.reference_shards import ReferenceRun
 from bench.quality.extractor import Extractor
@@ -64,7 +68,7 @@ def data(tmp_path):
 def toy(cpu, tiny_suite, monkeypatch):
     """Makes celebahq a suite of small pictures, with a toy for an extractor."""
     suite = replace(
-        tiny_suite.changed(config={"input_size": SIZE // 8, "patch_size": 1}),
+        tiny_suite.changed(config={"input_size": SIZE // 8, "patch_size": 1, "num_classes": 0}),
         name="celebahq",
         dataset="celebahq",
         evaluation=replace(tiny_suite.evaluation, extractor=INCEPTION),
@@ -174,11 +178,11 @@ from bench.spec import suites
 from bench.quality import extractor, features
 from bench.spec.extractors import INCEPTION
 from bench.reference import main
-sys.path.insert(0, "tests/bench/prepare")
+sys.path[:0] = ["tests/bench/prepare", "tests"]
 from test_reference import Toy
 digits = suites.SUITES["digits"]
 evaluation = replace(digits.evaluation, extractor=INCEPTION)
-small = digits.changed(config={"input_size": 1, "patch_size": 1})
+small = digits.changed(config={"input_size": 1, "patch_size": 1, "num_classes": 0})
 suites.SUITES["celebahq"] = replace(small, name="celebahq", dataset="celebahq", evaluation=evaluation)
 class Dying(Toy):
     def forward(self, images):
@@ -256,6 +260,17 @@ def test_two_processes_that_both_saw_the_last_shard_merge_once(make, toy, tmp_pa
     statistics_of(tmp_path)
 
 
+def test_parts_that_a_process_merged_before_it_was_killed_are_removed_by_the_next(make, toy, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(ReferenceRun, "_remove_parts", lambda self: None)
+        assert make() == 0
+    assert len(list((tmp_path / "prepared" / "celebahq" / "reference-parts").glob("*.safetensors"))) == 4
+    calls = toy._network.calls
+    assert make() == 0
+    assert toy._network.calls == calls
+    assert load_statistics(statistics_of(tmp_path))[0].count == COUNT
+
+
 def test_another_reference_is_refused(make, toy, use_size, tmp_path, capsys):
     make()
     kept = statistics_of(tmp_path).read_bytes()
@@ -331,6 +346,29 @@ def test_images_that_cannot_be_read_stop_the_work_or_are_left_out(make, data, to
     np.testing.assert_allclose(statistics.sigma, np.cov(features, rowvar=False), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("operation", "name", "number"),
+    [
+        ("mkdir", "reference-parts", errno.ENODEV),
+        ("lock", "-00001.lock", errno.EIO),
+        ("read", "015.png", errno.ENXIO),
+        ("write", "-00001.safetensors", errno.ESTALE),
+        ("write", "-00001.json", errno.ENOSPC),
+        ("read", "-00001.safetensors", errno.EMFILE),
+        ("read", "-00001.json", errno.ETIMEDOUT),
+        ("write", "reference.json", errno.ENOTCONN),
+        ("replace", "celebahq/reference-", errno.EBUSY),
+    ],
+)
+def test_storage_that_fails_is_one_line_and_work_goes_on(operation, name, number, make, tmp_path, capsys):
+    make(prepared="undisturbed", results="others")
+    refused(make, operation, name, number, capsys, tmp_path)
+    assert make() == 0
+    assert statistics_of(tmp_path).read_bytes() == statistics_of(tmp_path, "undisturbed").read_bytes()
+    assert read_reference(tmp_path / "results" / "celebahq") == read_reference(tmp_path / "others" / "celebahq")
+    refused(make, "read", "reference.json", number, capsys, tmp_path)
+
+
 def test_too_few_images(make, tmp_path, capsys):
     lonely = make_pictures(tmp_path / "one", count=1)
     assert make(data=lonely) == 2
@@ -349,28 +387,35 @@ def test_damaged_parts_are_told_of(make, toy, tmp_path, capsys):
     assert make() == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--suite", "digits"], "--suite digits: trains on pixels and needs no preparation"),
-        (["--suite", "nothing"], "unknown suite 'nothing'"),
-        (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
-        (["--workers", "-1"], "--workers -1: must be 0 or more"),
-        (["--shard-images", "0"], "--shard-images 0: must be 1 or more"),
-        (["--data", "/nowhere"], "/nowhere"),
-    ],
-)
-def test_bad_input(make, tmp_path, capsys, arguments, message):
-    assert make(*arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
-    assert not (tmp_path / "prepared").exists()
-    assert not (tmp_path / "results").exists()
-
-
 def test_a_dataset_must_be_whole(data, toy, tmp_path, capsys):
     assert run(main, ["--suite", "celebahq", "--data", str(data), "--device", "cpu"]) == 2
     assert "expected 30,000" in capsys.readouterr().err
+
+
+def test_a_dataset_must_have_all_classes(make, tmp_path, capsys):
+    assert make("--classes", "2") == 2
+    assert "celebahq: no images of 1 of 2 classes (labels 1), but samples are made of all" in capsys.readouterr().err
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_the_digest_tells_how_transparent_images_were_decoded(make, data, toy, tmp_path):
+    """Statistics of the colours that transparency hides are not taken for those of what is seen."""
+
+    def digest(hashed):
+        hashes = [hashed(path.read_bytes()) for path in sorted(data.glob("*.png"))]
+        return dataset_digest(np.zeros(COUNT), np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32))
+
+    def of_file(content):
+        return sha256(content).digest()
+
+    make()
+    assert read_reference(tmp_path / "results" / "celebahq").digest == digest(of_file)
+    with Image.open(data / "003.png") as image:
+        image.putalpha(0)
+    image.save(data / "003.png")
+    make(results="transparent", prepared="transparent")
+    found = read_reference(tmp_path / "transparent" / "celebahq").digest
+    assert found == digest(lambda content: decode_and_hash(content, SIZE)[1]) != digest(of_file)
 
 
 def test_features_are_computed_a_hundred_at_a_time():

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pretend_gpu import CUDA
 
 from bench.evaluation.evaluator import Evaluator
 from bench.profiling.cuda_memory import measured_sampling_memory, measured_training_memory
@@ -76,6 +77,14 @@ def test_sampling_memory_of_a_dit_by_hand():
     assert memory.activations_bytes / unit(config, batch, 4) == pytest.approx(13, rel=0.02)
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_measuring_runs_on_a_gpu_that_is_not_there(dtype, gpu):
+    config = model_config("fpdm_s_2", depth=2)
+    assert measured_training_memory(config, 3, Unroll(1, 2), dtype, True, CUDA) == 0
+    assert measured_sampling_memory(config, 3, 2, dtype, CUDA) == 0
+    assert len(gpu.seen["_scaled_dot_product_efficient_attention"]) == 1
+
+
 @contextmanager
 def meter_for_cuda(monkeypatch):
     """Real tensors on the CPU, their storages metered in the place of CUDA's allocator."""
@@ -93,7 +102,7 @@ TINY = {"input_size": 8, "hidden_size": 64, "num_heads": 4, "num_classes": 10}
 @pytest.mark.parametrize("grad_checkpointing", [False, True])
 @pytest.mark.parametrize("name", ["dit_s_2", "fpdm_s_2"])
 def test_a_real_step_takes_what_is_computed(name, grad_checkpointing, monkeypatch):
-    """With clipping, optimizer and EMA. Batches of 32 x 16 tokens stay below `TokenLinear`'s other way on a CPU."""
+    """With clipping, optimizer and EMA. A batch of 32 is computed whole on a CPU."""
     config, unroll = model_config(name, depth=6, **TINY), Unroll(2, 5)
     computed = training_memory(config, 32, unroll, "fp32", grad_checkpointing).peak_bytes
     with meter_for_cuda(monkeypatch):

@@ -8,9 +8,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.overrides import TorchFunctionMode
 
+from bench.machine.dtypes import DTYPES
 from bench.profiling.memory import StorageMeter, _CudaRules, mean_memory, training_memory
 from bench.profiling.noise import sample_twice
-from bench.system.dtypes import DTYPES
 from models.diffusion.sampling import sample
 from models.families import build, family_of, parameters
 from models.fixed_point.unroll import Unroll

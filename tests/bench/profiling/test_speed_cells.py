@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pretend_gpu import CUDA
 
 from bench.evaluation.evaluator import Evaluator
+from bench.machine.execution import Execution
 from bench.profiling import speed
 from bench.profiling.plain_networks import PlainStack, plain_network
 from bench.sampling.setting import Setting
 from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import calibration
 from bench.spec.selection import Selection
-from bench.system.execution import Execution
 from bench.training.turns import train_together
 from models.families import build
 from models.fixed_point.unroll import Unroll
@@ -183,8 +184,19 @@ def test_a_compiled_run_trains_alike_and_its_compilation_is_off_the_clock(tiny_s
     assert record.timing["compile_s"] > record.timing["sampling_s"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_every_part_runs_on_a_gpu_that_is_not_there(dtype, cell, store, gpu, monkeypatch):
+    monkeypatch.setattr(speed, "find_repeats", lambda part, device: (1, 1.0))
+    monkeypatch.setattr(speed, "ROUNDS", 1)
+    record = Evaluator(Setting(store, CUDA)).evaluate(replace(cell, dtype=dtype))
+    assert record.status == "done", record.reason
+    low = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
+    assert gpu.seen["_scaled_dot_product_efficient_attention"] == {low}
+
+
 def test_without_a_compiler_a_compiled_cell_is_skipped(cell, store, monkeypatch):
-    monkeypatch.setattr("bench.profiling.speed.can_compile", lambda device: False)
+    monkeypatch.setattr("bench.profiling.speed.why_not_compile", lambda device: "no C++ compiler")
     record = Evaluator(Setting(store, CPU)).evaluate(replace(cell, compiled=True))
     assert (record.status, record.series) == ("skipped", {})
     assert "C++ compiler" in record.reason

@@ -8,9 +8,9 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from made_images import pictures
+from made_images import make_inception, pictures
+from pretend_gpu import CUDA
 from safetensors.torch import save_file
-from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as inceptionv3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
@@ -118,25 +118,23 @@ def test_kept_features_are_evenly_spaced():
 
 
 @pytest.fixture(scope="module")
-def inception_state():
-    """Random weights that neither shrink nor blow up the features."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inceptionv3, "load_state_dict_from_url", lambda *_, **__: {})
-        patch.setattr(inceptionv3.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        network = inceptionv3.FeatureExtractorInceptionV3("random", ["2048"])
-    generator = torch.Generator().manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_in = module.weight[0].numel()
-            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * (2 / fan_in) ** 0.5)
-    return network.state_dict()
+def inception_file(tmp_path_factory):
+    return make_inception(tmp_path_factory.mktemp("weights") / "inception.pth")
 
 
 @pytest.fixture(scope="module")
-def inception_file(inception_state, tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "inception.pth"
-    torch.save(inception_state, path)
-    return path
+def inception_state(inception_file):
+    return torch.load(inception_file, weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("digits-cnn", (1, 8, 8)), ("fashion-cnn", (1, 32, 32)), (INCEPTION, (3, 24, 24))]
+)
+def test_features_on_a_gpu_that_is_not_there(name, shape, inception_file, gpu):
+    extractor = make_extractor(name, CUDA, inception_file)
+    features = FeatureStream(extractor).add(torch.zeros(200, *shape, dtype=torch.uint8))
+    assert [(part.shape[0], part.dtype, part.device.type) for part in features] == 2 * [(100, torch.float32, "cpu")]
+    assert gpu.seen["convolution"] == {torch.float32}
 
 
 def test_inception_from_a_file(inception_file, inception_state, tmp_path, cpu):
@@ -167,6 +165,12 @@ def test_the_digest_is_of_the_tensors_in_any_file(inception_file, inception_stat
     state = {"a": torch.zeros(2, 3), "b": torch.tensor(1)}
     changes = ({"a": torch.zeros(3, 2)}, {"a": torch.zeros(2, 3).int()}, {"b": torch.tensor(2)}, {"c": torch.zeros(0)})
     assert len({state_digest(state | change) for change in ({}, *changes)}) == 5
+
+
+def test_inception_takes_grey_images_as_if_they_had_colours(inception_file, cpu):
+    extractor = make_extractor(INCEPTION, cpu, inception_file)
+    grey = pictures(2)[:, :1]
+    assert torch.equal(extractor(grey), extractor(grey.repeat(1, 3, 1, 1)))
 
 
 class Malice:

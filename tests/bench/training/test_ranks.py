@@ -17,14 +17,18 @@ from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.data.batches import BatchSource
+from bench.evaluation.evaluator import Evaluator
+from bench.machine.execution import Execution
+from bench.sampling.setting import Setting
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.selection import Selection, training_run
 from bench.store.records import Store
 from bench.system.errors import BadInputError
-from bench.system.execution import Execution
 from bench.system.signals import OutOfTimeError
 from bench.train import main
 from bench.training import step as training_step
 from bench.training.ranks import Ranks
+from bench.training.step import TrainingStep
 from bench.training.trainer import Trainer
 from bench.training.turns import train_together
 
@@ -314,6 +318,55 @@ def test_a_v100_s_path_trains_in_fp16_with_a_scaler_and_without_bf16(model, tiny
     assert 0 < scaler["scale"] <= 65536
     losses = load_file(path.parent / "state.safetensors")
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in losses.values())
+
+
+@pytest.fixture
+def overflowing(monkeypatch):
+    """Trains in fp16, and lets gradients overflow from then on: overflowing(at=range(10))."""
+    monkeypatch.setattr(training_step, "amp_dtype", lambda device: "fp16")
+    gradients = TrainingStep.gradients
+
+    def overflow(at):
+        def overflowed(self, step, unroll=None):
+            losses = gradients(self, step, unroll)
+            if step in at:
+                self.parameters[0].grad.fill_(torch.inf)
+            return losses
+
+        monkeypatch.setattr(TrainingStep, "gradients", overflowed)
+
+    return overflow
+
+
+def test_fp16_gradients_that_overflow_at_every_step_end_as_diverged(
+    overflowing, tiny_suite, tiny_run, store, cpu, monkeypatch, capsys
+):
+    """After 40 steps in a row, an interruption among them: from the scale 2^16 to 2^-23, where the 40th step begins."""
+    overflowing(range(1000))
+    run = tiny_run("dit", steps=1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "finished", property(lambda self: self.step >= 25 or self.status != "training"))
+        train_together([run], store, cpu)
+    train_together([run], store, cpu)
+    summary = store.read_training(run)
+    reason = "fp16 gradients overflowed in 40 steps in a row"
+    assert (summary["status"], summary["step"], summary["reason"]) == ("diverged", 39, reason)
+    (path,) = store.checkpoint_folder(run).glob("step-*/meta.json")
+    assert json.loads(path.read_text())["extra"]["scaler"]["scale"] == 2.0**-23
+    train_together([run], store, cpu)  # it stays that way
+    assert store.read_training(run) == summary
+    cell = get_cells("datasets", tiny_suite, Selection((12,), ("dit",), 8, (0,), train_steps=1000))[0]
+    record = Evaluator(Setting(store, cpu)).evaluate(cell)
+    assert (record.status, record.reason) == ("diverged", f"its training diverged at step 39: {reason}")
+
+
+def test_steps_that_overflow_now_and_then_are_skipped(overflowing, tiny_run, store, cpu):
+    overflowing({*range(39), *range(40, 50)})
+    run = tiny_run("dit", steps=52)
+    train_together([run], store, cpu)
+    summary = store.read_training(run)
+    assert (summary["status"], summary["step"]) == ("done", 52)
+    assert "reason" not in summary
 
 
 def test_a_v100_gets_fp16_and_later_gpus_bf16(monkeypatch):

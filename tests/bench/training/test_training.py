@@ -2,6 +2,8 @@ import json
 import os
 import resource
 import signal
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -103,12 +105,13 @@ def test_training_lowers_the_loss_and_the_average_follows_the_weights(tiny_run, 
 def test_warmed_up_average_of_few_steps(tiny_run, store, cpu, source):
     """decay = (1 + step) / (10 + step): written out for the first three steps."""
     trainer_ = Trainer(tiny_run("dit", steps=3), store, cpu, source)
-    expected = trainer_._parameters[0].detach().clone()
+    step_ = trainer_._training_step
+    expected = step_.parameters[0].detach().clone()
     for step in range(3):
         trainer_._train_step()
         decay = (1 + step) / (10 + step)
-        expected = decay * expected + (1 - decay) * trainer_._parameters[0].detach()
-    torch.testing.assert_close(trainer_._ema[0], expected, rtol=0, atol=1e-7)
+        expected = decay * expected + (1 - decay) * step_.parameters[0].detach()
+    torch.testing.assert_close(step_.ema[0], expected, rtol=0, atol=1e-7)
 
 
 def test_twins_get_equal_seconds_in_alternating_slices(tiny_suite, store, cpu, monkeypatch):
@@ -152,8 +155,8 @@ def test_a_summary_that_a_kill_prevented_is_written_by_the_next_run(tiny_run, st
     assert {k: again[k] for k in ("digest", "status", "step")} == {k: summary[k] for k in ("digest", "status", "step")}
 
 
-def test_seconds_of_different_hardware_are_not_added_up(tiny_run, store, cpu, monkeypatch):
-    run = tiny_run("dit", steps=30)
+def test_seconds_of_different_hardware_are_not_added_up(tiny_suite, store, cpu, monkeypatch):
+    run = training_run(tiny_suite, tiny_suite.contender("dit"), Selection(train_seconds=60))
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "finished", property(lambda self: self.step >= 3 or self.status != "training"))
         train_together([run], store, cpu)
@@ -162,13 +165,68 @@ def test_seconds_of_different_hardware_are_not_added_up(tiny_run, store, cpu, mo
         train_together([run], store, cpu)
 
 
-def test_a_run_is_trained_by_one_process_at_a_time(tiny_run, store, cpu):
-    run = tiny_run("dit")
+def test_a_run_is_trained_by_one_process_at_a_time(tiny_run, store, cpu, capsys):
+    run = tiny_run("dit", steps=2)
+    folder, there = store.checkpoint_folder(run), threading.Event()
+
+    def other():
+        with checkpoints.exclusive(folder):
+            there.set()
+            while "waiting" not in "".join(said):
+                said.append(capsys.readouterr().err)
+                time.sleep(0.01)
+            assert list(folder.glob("step-*")) == []  # nothing was trained meanwhile
+
+    said = []
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert there.wait(60)
+    train_together([run], store, cpu)
+    thread.join()
+    assert f"waiting for {run.name}, which another process trains" in "".join(said)
+    assert store.read_training(run)["status"] == "done"
+
+
+def test_ranks_do_not_wait_for_another_process(tiny_run, store):
+    folder = store.checkpoint_folder(tiny_run("dit"))
     with (
-        checkpoints.exclusive(store.checkpoint_folder(run)),
+        checkpoints.exclusive(folder),
         pytest.raises(BadInputError, match="being trained by another process"),
+        checkpoints.exclusive(folder),
     ):
+        pass
+
+
+def test_ctrl_c_ends_the_wait(tiny_run, store, cpu):
+    run = tiny_run("dit", steps=2)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with checkpoints.exclusive(store.checkpoint_folder(run)), pytest.raises(KeyboardInterrupt):
         train_together([run], store, cpu)
+    assert store.read_training(run) is None
+
+
+def test_a_second_ctrl_c_ends_the_step_under_way(tiny_run, store, cpu, monkeypatch, capfd):
+    run = tiny_run("dit", steps=20)
+    reached = []
+
+    def stuck(self):
+        if self.step == 3:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                reached.append(capfd.readouterr().err)
+        take_step(self)
+
+    take_step = Trainer._train_step
+    monkeypatch.setattr(Trainer, "_train_step", stuck)
+    with pytest.raises(KeyboardInterrupt):
+        train_together([run], store, cpu)
+    assert len(reached) == 1  # the second one raised
+    assert reached[0].endswith("\nfinishing the step under way; Ctrl-C again ends at once\n")
+    assert list(store.checkpoint_folder(run).glob("step-*")) == []
+    monkeypatch.setattr(Trainer, "_train_step", take_step)
+    train_together([run], store, cpu)
+    assert store.read_training(run)["step"] == 20
 
 
 def test_the_clock_runs_inside_its_context_only(cpu, monkeypatch):
@@ -226,8 +284,20 @@ def test_a_checkpoint_that_fails_to_be_written_leaves_the_last_one(trained, monk
     monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(OSError, match="No space"):
         checkpoints.save(folder, run, replace(saved, step=3))
-    assert sorted(path.name for path in folder.iterdir()) == ["lock", "step-00000002"]
+    assert {path.name for path in folder.iterdir()} == {"config.json", "lock", "model.safetensors", "step-00000002"}
     assert checkpoints.load(folder, run)[0].step == 2
+
+
+def test_who_takes_over_a_run_removes_what_a_killed_process_left(trained, tiny_run, store, cpu):
+    """Half a checkpoint, and one that it had begun to delete, of a run that has ended and is never saved again."""
+    run, folder = trained
+    store.training_path(run).unlink()  # killed before its summary
+    for name in (".step-00000001", "step-00000001"):
+        (folder / name).mkdir()
+        (folder / name / "ema.safetensors").write_bytes(b"half")
+    train_together([run], store, cpu)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "lock", "model.safetensors", "step-00000002"}
+    assert store.read_training(run)["status"] == "done"
 
 
 @pytest.fixture

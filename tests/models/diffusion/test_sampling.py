@@ -71,8 +71,8 @@ def test_guidance_asks_for_both_halves_in_one_batch():
 
 
 def test_unknown_samplers_are_named():
-    with pytest.raises(ValueError, match=r"one of ddpm, ddim, dpm\+\+, unipc, got 'heun'"):
-        sample(Oracle(torch.zeros(1, 1, 4, 4)), SCHEDULE, (), torch.zeros(1), noise(1), sampler="heun")
+    with pytest.raises(ValueError, match=r"one of ddpm, ddim, dpm\+\+, .*, got 'huen'"):
+        sample(Oracle(torch.zeros(1, 1, 4, 4)), SCHEDULE, (), torch.zeros(1), noise(1), sampler="huen")
 
 
 def test_the_solver_is_made_from_each_steps_iterations():

@@ -29,8 +29,7 @@ def gradients(model, unroll, dtype, batch):
     return prediction.detach(), {name: p.grad for name, p in model.named_parameters()}
 
 
-# a batch of 64 is large enough for TokenLinear's other way, which there is without autocast only
-@pytest.mark.parametrize(("dtype", "batch"), [(None, 3), (None, 64), (torch.bfloat16, 3)], ids=str)
+@pytest.mark.parametrize(("dtype", "batch"), [(None, 3), (torch.bfloat16, 3)], ids=str)
 @pytest.mark.parametrize(("kind", "unroll"), UNROLLS, ids=str)
 def test_identical_gradients(kind, unroll, dtype, batch):
     model = random_network(kind)

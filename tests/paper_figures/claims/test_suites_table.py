@@ -10,9 +10,10 @@ from bench.spec.suites import get_suite
 from bench.store.records import Store
 from paper_figures.claims import by_suite as extra_suites
 from paper_figures.claims.by_suite import Standing, agreement
+from paper_figures.claims.findings import Finding, judged
 from paper_figures.claims.ledger import CLAIMS, OWN_CLAIMS, judge
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Verdict
+from paper_figures.evidence.intervals import Ratio, Verdict, below, within
 
 C, X, I, U = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.UNTESTED  # noqa: E741
 
@@ -55,7 +56,7 @@ def test_where_two_suites_agree_and_where_not(folder):
     assert all(rows[claim] == ["not tested"] * 3 for claim in ours)  # no control has a record
     assert rows["FPDM is better at 140 block passes"] == ["confirmed", "inconclusive, leans to confirmed", "lean alike"]
     assert rows["FPDM is better at 280 block passes"] == [
-        "confirmed", "inconclusive, leans to contradicted", "lean apart"
+        "confirmed", "inconclusive, leans to contradicted (DDIM: FPDM/DiT 3.00)", "lean apart"
     ]  # fmt: skip
     assert rows["Training takes 60% less memory"] == ["confirmed", "confirmed", "computed of XL/2"]
     (allocation,) = (row for claim, row in rows.items() if claim.startswith("Increasing"))
@@ -116,6 +117,13 @@ def test_agreement_is_over_the_suites_that_tested_a_claim(standings, answer):
 
 
 def test_a_standing_in_words():
-    assert [str(Standing(*one)) for one in ((C, C), (U, U), (I, I), (I, X))] == [
-        "confirmed", "not tested", "inconclusive, undecided", "inconclusive, leans to contradicted"
+    assert [str(Standing(*one)) for one in ((C, C), (U, U), (I, I), (I, X, "a/b 1.20"))] == [
+        "confirmed", "not tested", "inconclusive, undecided", "inconclusive, leans to contradicted (a/b 1.20)"
     ]  # fmt: skip
+
+
+def test_the_direction_of_a_lean_is_the_ratio_farthest_on_the_wrong_side():
+    """Of 0.5 and 1.8, wanted within a factor of 1.5, 0.5 is farther from 1; 1.2 is within."""
+    wide = {name: Ratio(value, value / 9, value * 9) for name, value in {"a": 0.5, "b": 1.8, "c": 1.2}.items()}
+    assert judged("", (lambda ratio: within(ratio, 1.5), wide)) == Finding(I, "", X, "a 0.50")
+    assert judged("", (below, {"a": wide["a"]})) == Finding(I, "", C, "")

@@ -67,6 +67,23 @@ def test_one_replicate_does_not_tell(tmp_path, write_records):
     assert said.endswith("One replicate does not tell an order from noise.")
 
 
+def test_lengths_with_one_replicate_are_named(tmp_path, write_records):
+    evidence = write_records(
+        tmp_path,
+        "training-time",
+        seeds=SEEDS,
+        fid=crossing,
+        skip=lambda cell: cell.seed > 0 and cell.run.recipe.seconds != 100,
+    )
+    training_time.draw(evidence)
+    text = evidence.path("tables", "training_time.md").read_text()
+    assert (
+        "One replicate only, so no interval and a schedule chosen on its own samples: 25 s, 50 s, 200 s, 400 s." in text
+    )
+    assert "A change of order needs several replicates at two lengths or more to be told from noise." in text
+    assert "The intervals show" not in text
+
+
 def test_the_figure_has_a_line_a_contender(evidence, monkeypatch):
     drawn = []
     monkeypatch.setattr(training_time.style, "save", lambda figure, path: drawn.append(figure) or [])

@@ -24,7 +24,13 @@ from paper_figures.make_all import drawables, main
 
 # their own records lie in results/controls/, until results/digits is made anew
 APART = {"controls", "equal-timesteps", "learning-rates", "training-time"}
+KEPT_SAMPLERS = ("ddpm", "ddim", "dpm++", "unipc")  # others may be added, without records until results are made anew
 KEPT_OF_FASHION = ("smoothing", "compute", "datasets", "reuse", "allocation", "convergence", "samples", "samplers")
+
+
+def kept_cells(grid, suite, selection):
+    """A grid's cells but for those of samplers that were added since."""
+    return [one for one in get_cells(grid, suite, selection) if one.run is None or one.sampler in KEPT_SAMPLERS]
 
 
 def environments(evidence):
@@ -112,7 +118,7 @@ def test_other_selections_are_drawn_beside_the_default_one(tmp_path, write_recor
     default = evidence.path("figures", "fig4_smoothing.png").read_bytes()
     main(["--results", str(tmp_path), "--budget", "280"])
     assert evidence.path("figures", "fig4_smoothing.png").read_bytes() == default
-    assert (tmp_path / "digits/figures/budget-280/fig4_smoothing.png").exists()
+    assert (tmp_path / "digits/parts/budget-280/figures/fig4_smoothing.png").exists()
 
 
 def test_figures_and_tables_are_drawn_and_drawn_alike_again(tmp_path, capsys, write_records):
@@ -156,8 +162,9 @@ def test_grids_without_cells_for_the_models_are_passed_over(tmp_path, capsys, wr
 
 
 def test_without_records_nothing_is_drawn_nor_left(tmp_path, capsys, write_records):
-    assert main(["--results", str(tmp_path / "none")]) == 0
-    assert "140 of 140 cells missing" in capsys.readouterr().out
+    with pytest.raises(BadInputError, match="no records in"):
+        main(["--results", str(tmp_path / "none")])
+    assert capsys.readouterr().out == ""
     assert not (tmp_path / "none").exists()
 
 
@@ -185,7 +192,7 @@ def test_a_damaged_record_is_named(tmp_path, write_records):
         evidence.store.read(evidence.cells[0])
 
 
-@pytest.mark.parametrize(("name", "tables"), [("README.md", 1), ("results/README.md", 7), ("bench/PERFORMANCE.md", 4)])
+@pytest.mark.parametrize(("name", "tables"), [("README.md", 1), ("results/README.md", 7), ("bench/PERFORMANCE.md", 7)])
 def test_documents_show_the_kept_tables_and_figures(name, tables):
     root = Path(__file__).parents[3]
     document = (root / name).read_text()
@@ -198,11 +205,11 @@ def test_documents_show_the_kept_tables_and_figures(name, tables):
 
 
 def test_kept_results_are_complete_clean_and_of_one_machine():
-    """Complete but for the cells that only the grids of `APART` have."""
+    """Complete but for the cells that only the grids of `APART` have, and those of samplers added since."""
     root = Path(__file__).parents[3]
     store, suite = Store(root / "results", "digits"), get_suite("digits")
     selection = resolved(Selection(), store, suite)
-    grids = {name: get_cells(name, suite, selection) for name, one in GRIDS.items() if not one.gpu}
+    grids = {name: kept_cells(name, suite, selection) for name, one in GRIDS.items() if not one.gpu}
     here = {cell.key for name in grids.keys() - APART for cell in grids[name]}
     for grid, cells in grids.items():
         evidence = Evidence("digits", grid, cells, store, "command", selection=selection)
@@ -220,7 +227,7 @@ def test_kept_results_are_complete_clean_and_of_one_machine():
 @pytest.mark.parametrize("grid", KEPT_OF_FASHION)
 def test_kept_results_of_clothes_are_complete_clean_and_of_one_machine(grid):
     suite, results = get_suite("fashion-cpu"), Path(__file__).parents[3] / "results"
-    evidence = Evidence(suite.name, grid, get_cells(grid, suite, Selection()), Store(results, suite.name), "command")
+    evidence = Evidence(suite.name, grid, kept_cells(grid, suite, Selection()), Store(results, suite.name), "command")
     assert evidence.absent == {}
     assert {environment["dirty"] for environment in environments(evidence)} == {False}
     assert len({environment["hardware"] for environment in environments(evidence)}) == 1
@@ -234,10 +241,13 @@ def test_kept_results_of_clothes_are_complete_clean_and_of_one_machine(grid):
 
 @pytest.mark.parametrize("suite", ["digits", "fashion-cpu"])
 def test_kept_claims_follow_from_the_records(suite):
-    results = Path(__file__).parents[3] / "results"
+    """But for the number of missing cells, which grows with the samplers."""
+    missing, results = r"\d+ of \d+ cells have no result yet", Path(__file__).parents[3] / "results"
     cells = get_cells("all", get_suite(suite), Selection())
     evidence = Evidence(suite, "all", cells, Store(results, suite), "command")
-    assert (results / suite / "claims.md").read_text() == claims.ledger(evidence, claims.summary(evidence))
+    texts = (results / suite / "claims.md").read_text(), claims.ledger(evidence, claims.summary(evidence))
+    kept, drawn = (re.sub(missing, "", text) for text in texts)
+    assert kept == drawn
 
 
 def test_reuse_is_set_against_its_absence(tmp_path, write_records):

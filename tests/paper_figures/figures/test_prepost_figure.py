@@ -2,6 +2,7 @@
 
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from made_up import diverge
@@ -20,14 +21,31 @@ def test_pre_post_layers_are_compared_at_the_iterations_that_the_other_replicate
     """Geometric means of the others: without 0: 20 and 8.9; without 1: 4.5 and 9.5; without 2: 4.5 and 8.5."""
     evidence = write_records(tmp_path, grid="prepost", seeds=(0, 1, 2), fid=planted)
     rows = fig7_prepost.by_layers(evidence).set_index(["n_pre", "budget"])
-    assert set(rows.index) == {(n, budget) for n in (0, 1, 2, 4) for budget in (140, 280, 560)}
-    values = np.array([9.0, 20.0, 20.0])  # on its own samples replicate 0 would choose 1.0
-    one = rows.loc[(1, 280)]
-    assert one.fd == pytest.approx(values.mean())
-    assert one.fd_half == pytest.approx(4.302653 * values.std(ddof=1) / math.sqrt(3), rel=1e-5)
+    assert set(rows.index) == {(n, budget) for n in (0, 2, 4) for budget in (140, 280, 560)}
+    one = np.log([9.0, 20.0, 20.0])  # one layer; on its own samples replicate 0 would choose 1.0
     lent = np.log([1.0, 20.0, 20.0]).var(ddof=1)  # trained once: the twin's spread, the larger of its two schedules
-    assert tuple(rows.loc[(4, 560)]) == pytest.approx((42.0, 4.302653 * 42.0 * math.sqrt(lent)))
+    half = 4.302653 * math.sqrt(one.var(ddof=1) / 3 + lent)
+    four = rows.loc[(4, 560)]
+    assert four.ratio == pytest.approx(42.0 / math.exp(one.mean()))
+    assert (math.log(four.ratio / four.ratio_low), math.log(four.ratio_high / four.ratio)) == pytest.approx(
+        (half, half)
+    )
     assert fig7_prepost._training(evidence.frame).endswith("0, 2, 4 layers.")
+
+
+def test_figure_7_has_the_ratios_to_one_layer_with_their_intervals(evidence_of, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(fig7_prepost.style, "save", lambda figure, path: drawn.append(figure) or [])
+    evidence = evidence_of("prepost")
+    fig7_prepost.draw(evidence)
+    (axis,) = drawn[0].axes
+    assert axis.get_ylabel() == "FD / FD with 1 pre/post layer"
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["1 (reference)", "0", "2", "4"]
+    rows = fig7_prepost.by_layers(evidence)
+    for bars, (_, some) in zip(axis.containers, rows.groupby("n_pre"), strict=True):
+        assert bars.lines[0].get_ydata().tolist() == pytest.approx(some.ratio.tolist())
+        assert [end[1][1] for end in bars.lines[2][0].get_segments()] == pytest.approx(some.ratio_high.tolist())
+    plt.close(drawn[0])
 
 
 def test_a_diverged_network_is_named_below_figure_7(evidence_of, write_records, tmp_path, monkeypatch):

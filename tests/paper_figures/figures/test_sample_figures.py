@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -33,6 +34,39 @@ def test_enlarged_pixels_are_squares():
     for offset in (0, factor - 1):
         assert (large[:, :, offset::factor, offset::factor] == images).all()
     assert contact_sheet.enlarge(np.zeros((1, 3, 256, 256), np.uint8)).shape == (1, 3, 256, 256)
+
+
+def test_the_enlarged_pixels_are_shown_as_they_are():
+    _, axis = plt.subplots()
+    contact_sheet.show(axis, np.zeros((4, 1, 8, 8), np.uint8), columns=2)
+    assert axis.images[0].get_interpolation() == "nearest"
+    plt.close()
+
+
+@pytest.mark.parametrize(
+    ("classes", "most", "columns"), [(10, 12, 10), (10, 6, 5), (10, 8, 5), (1000, 8, 8), (0, 8, 8), (7, 6, 6)]
+)
+def test_rows_follow_the_classes_where_their_number_allows_it(classes, most, columns):
+    assert contact_sheet.columns_of(classes, most) == columns
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns", "above", "beside"),
+    [
+        ([0, 1, 2, 0, 1, 2], 3, ["0", "1", "2"], []),
+        ([0, 0, 1, 1, 2, 2], 2, [], ["0", "1", "2"]),
+        ([0, 1, 2, 3], 2, [], ["0-1", "2-3"]),
+        ([], 2, [], []),
+    ],
+)
+def test_classes_stand_above_columns_or_beside_rows(labels, columns, above, beside):
+    _, axis = plt.subplots()
+    contact_sheet.show(axis, np.zeros((max(len(labels), 4), 1, 96, 96), np.uint8), columns, labels)
+    assert [text.get_text() for text in axis.get_xticklabels()] == above
+    assert [text.get_text() for text in axis.get_yticklabels()] == beside
+    centers = [47.5, 47.5 + 99][: len(above or beside)]  # of 96 pixels each, lines of 3 between them
+    assert [*(axis.get_xticks() if above else axis.get_yticks())][:2] == centers
+    plt.close()
 
 
 def test_samples_are_captioned_with_their_schedule_and_protocol(evidence_of):

@@ -14,6 +14,7 @@ from bench.spec.selection import Selection
 from bench.spec.suites import SUITES
 from bench.store.records import Record, Store
 from bench.system.files import write_json
+from models.diffusion.samplers import SAMPLERS
 from paper_figures.beyond import samplers as extra_samplers
 from paper_figures.beyond import solvers as extra_solvers
 from paper_figures.evidence import columns, comparisons
@@ -213,17 +214,40 @@ def test_solvers_against_plain_iteration(tmp_path, write_records):
     assert "Timed on abacus" in evidence.path("tables", "solvers.md").read_text()
 
 
+@pytest.mark.parametrize(("factor", "drawn"), [(1.004, False), (1.2, True)])
+def test_solvers_whose_lines_would_coincide_have_a_table_only(factor, drawn, tmp_path, write_records):
+    def fid(cell):
+        return (1 + cell.seed) * (factor if cell.solver == "broyden" else 1.0)
+
+    paths = extra_solvers.draw(write_records(tmp_path, "solvers", seeds=SEEDS, fid=fid))
+    assert {path.suffix for path in paths} == {".csv", ".md", ".tex"} | ({".png", ".pdf"} if drawn else set())
+
+
 def test_samplers_at_each_budget(tmp_path, write_records):
     def fid(cell):
         return {"ddim": 0.5}.get(cell.sampler, 2.0) ** (cell.run.model == "fpdm") * (10 + cell.seed)
 
     evidence = write_records(tmp_path, "samplers", seeds=SEEDS, fid=fid)
     table = shown(extra_samplers, evidence)["samplers"].set_index(["block passes", "sampler"])
-    assert table.loc["280"].index.tolist() == ["DDPM", "DDIM", "DPM-Solver++", "UniPC"]
+    assert table.loc["280"].index.tolist() == [sampler.label for sampler in SAMPLERS.values()]
     assert table.loc[("280", "DDIM"), "verdict"] == "FPDM better"
     assert table.loc[("280", "UniPC"), "verdict"] == "DiT better"
     assert table.loc[("140", "DDIM"), "published DiT FID"] == "110.0"
     assert table.loc[("140", "UniPC"), "published DiT FID"] == ""
+    assert table.loc[("280", "Heun"), "iterations x steps"] == "2 x 35"
+
+
+def test_samplers_without_a_record_are_left_out_and_counted(tmp_path, write_records):
+    """As in results that were kept before a sampler was added."""
+    new = ("euler", "heun")
+    evidence = write_records(
+        tmp_path, "samplers", seeds=(0,), skip=lambda cell: cell.run is not None and cell.sampler in new
+    )
+    table = shown(extra_samplers, evidence)["samplers"]
+    assert set(table.sampler) == {sampler.label for sampler in SAMPLERS.values() if sampler.name not in new}
+    text = evidence.path("tables", "samplers.md").read_text()
+    assert re.search(r"digits: 18 of \d+ cells have no result yet\.", text)
+    assert "evaluations a step" not in text
 
 
 @pytest.mark.parametrize(
