@@ -72,7 +72,7 @@ def test_from_nothing_to_table_2(tmp_path, capsys):
     assert floor["metrics"]["precision"] > 0.5
     assert {record["inputs"]["reference"] for record in quality} == {get_dataset("fashion").digest}
     assert not list((tmp_path / "fashion-cpu" / "partial").iterdir())
-    (table,) = (tmp_path / "fashion-cpu" / "tables").rglob("table2.md")
+    (table,) = (tmp_path / "fashion-cpu" / "parts").rglob("table2.md")
     assert "fashion-cnn" in table.read_text()
     capsys.readouterr()
     assert run_grid.main(flags) == 0

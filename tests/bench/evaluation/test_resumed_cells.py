@@ -150,10 +150,10 @@ def test_a_cell_that_is_asked_to_stop_ends_after_its_batch(grid, trained_store, 
 
 @pytest.mark.slow
 def test_workers_end_after_their_batches_when_the_run_is_interrupted(grid, trained_store, cpu, capfd):
-    """The long cell would take 200 batches of some 20 ms."""
-    short = replace(grid[0], seed=42)
-    long = replace(grid[0], seed=43, protocol=replace(grid[0].protocol, samples=5000))
-    queued = [replace(grid[0], seed=seed, protocol=short.protocol) for seed in range(60, 64)]
+    """A batch takes some 20 ms: the long cell has 800 and the others 80, so one of these ends in the time given."""
+    short = replace(grid[0], seed=42, protocol=replace(grid[0].protocol, samples=2000))
+    long = replace(grid[0], seed=43, protocol=replace(grid[0].protocol, samples=20_000))
+    queued = [replace(short, seed=seed) for seed in range(60, 64)]
     records = evaluate_all([short, long, *queued], Setting(trained_store, cpu, workers=2))
     assert next(records).key == short.key
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
