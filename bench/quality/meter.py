@@ -46,9 +46,13 @@ class QualityMeter:
         return measurement.finish(kid_subsets, kid_subset_size)
 
     def compare(self, features: Tensor, kid_subsets: int, kid_subset_size: int) -> dict[str, float]:
-        """Metrics of features, (count, dimensions), by name. KID's subsets have at most `kid_subset_size` images."""
+        """Metrics of features, (count, dimensions), by name. KID's subsets have at most `kid_subset_size` images.
+
+        Metrics that need more images are left out.
+        """
         comparison = Comparison(features, self._reference, self._kernels, self._balls, kid_subsets, kid_subset_size)
-        return {name: resolve_name(metric.compute)(comparison) for name, metric in METRICS.items()}
+        found = {name: resolve_name(metric.compute)(comparison) for name, metric in METRICS.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Measurement:

@@ -4,9 +4,11 @@ A Frechet distance in features of another network than Inception is called FD in
 the number of samples: compare equal numbers only.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
@@ -36,6 +38,24 @@ class Comparison:
     kid_subset_size: int
 
     @cached_property
+    def frechet_distances(self) -> dict[int, float]:
+        """Frechet distance by number of images: of all, and the means over their two halves and four quarters.
+
+        The parts are of equal size, in the order of the images. Parts of fewer than two images are left out.
+        """
+        sizes = dict.fromkeys(len(self.features) // parts for parts in (1, 2, 4))
+        return {size: float(np.mean([*map(self._distance, self._parts(size))])) for size in sizes if size > 1}
+
+    def _parts(self, size: int) -> Iterable[Tensor]:
+        """The features in parts of a size; what is left over is left out."""
+        return (part for part in self.features.split(size) if len(part) == size)
+
+    def _distance(self, features: Tensor) -> float:
+        reference = {"mu": self.reference.mu, "sigma": self.reference.sigma}
+        generated = fid_features_to_statistics(features.double())
+        return float(fid_statistics_to_metric(generated, reference, verbose=False)[KEY_METRIC_FID])
+
+    @cached_property
     def kid(self) -> tuple[float, float]:
         """Mean and standard deviation of KID over subsets."""
         size = min(self.kid_subset_size, len(self.features), len(self.reference.features))
@@ -49,9 +69,29 @@ class Comparison:
 
 def frechet_distance(comparison: Comparison) -> float:
     """Frechet distance between Gaussians fitted to both sides' features."""
-    reference = {"mu": comparison.reference.mu, "sigma": comparison.reference.sigma}
-    generated = fid_features_to_statistics(comparison.features.double())
-    return fid_statistics_to_metric(generated, reference, verbose=False)[KEY_METRIC_FID]
+    return comparison.frechet_distances[len(comparison.features)]
+
+
+def frechet_distance_of_quarters(comparison: Comparison) -> float | None:
+    """Frechet distance of a quarter of the images: the mean over four quarters. None for fewer than eight images."""
+    return comparison.frechet_distances.get(len(comparison.features) // 4)
+
+
+def frechet_distance_of_halves(comparison: Comparison) -> float | None:
+    """Frechet distance of half of the images: the mean over both halves. None for fewer than four images."""
+    return comparison.frechet_distances.get(len(comparison.features) // 2)
+
+
+def frechet_distance_limit(comparison: Comparison) -> float | None:
+    """Frechet distance extrapolated to infinitely many images by a line in 1 / count (Chong & Forsyth 2020).
+
+    The line is fitted to the distances of all images, halves and quarters by least squares. The limit may be negative.
+    None for fewer than eight images.
+    """
+    if len(found := comparison.frechet_distances) < 3:
+        return None
+    _, limit = np.polyfit(1 / np.array([*found]), [*found.values()], 1)
+    return float(limit)
 
 
 def kernel_distance(comparison: Comparison) -> float:

@@ -185,6 +185,7 @@ class Suite:
         subject_name: the contender that the paper's claims, ablations and published numbers are about.
         gpus: GPUs that share a training batch, one rank each; training seconds are meant for this number.
         ablation_seconds: training clock of ablations; None for that of the contenders.
+        ablation_trainings: trainings of each ablation: it has the first so many of the replicates.
         alternate: whether runs on one machine train in turns, all of them in memory at once.
         own: a user's own images, which the paper has no numbers beside.
     """
@@ -197,6 +198,7 @@ class Suite:
     subject_name: str = "fpdm"
     gpus: int = 1
     ablation_seconds: float | None = None
+    ablation_trainings: int = 3
     alternate: bool = True
     own: OwnImages | None = None
 

@@ -11,7 +11,8 @@ class Metric:
         name: its key in a record's `metrics`.
         label: its name in tables.
         lower_is_better: True or False; None for a number that does not rank samplers.
-        compute: "module:function" that takes a `bench.quality.metrics.Comparison` and returns a float.
+        compute: "module:function" that takes a `bench.quality.metrics.Comparison` and returns a float, or None if it
+            needs more images.
     """
 
     name: str
@@ -31,6 +32,9 @@ def register(metric: Metric) -> None:
 
 
 register(Metric("fid", "FD", True, "bench.quality.metrics:frechet_distance"))
+register(Metric("fid_quarter", "FD at n/4", None, "bench.quality.metrics:frechet_distance_of_quarters"))
+register(Metric("fid_half", "FD at n/2", None, "bench.quality.metrics:frechet_distance_of_halves"))
+register(Metric("fid_limit", "FD, limit in 1/n", True, "bench.quality.metrics:frechet_distance_limit"))
 register(Metric("kid", "KID", True, "bench.quality.metrics:kernel_distance"))
 register(Metric("kid_subset_std", "KID subset std", None, "bench.quality.metrics:kernel_distance_std"))
 register(Metric("precision", "precision", False, "bench.quality.metrics:precision"))

@@ -96,15 +96,16 @@ def training_run(suite: Suite, contender: Contender, selection: Selection, seed:
 def ablation_run(
     suite: Suite, selection: Selection, seed: int, config: Mapping[str, Any] | None = None, **recipe: Any
 ) -> TrainingRun:
-    """The training of the suite's subject with another configuration or recipe: once, with the first replicate's seed.
-
-    If nothing differs from the subject's own training, it is that training, with a seed for each replicate.
-    """
+    """The training of the suite's subject with another configuration or recipe; its own, if nothing differs."""
     own = training_run(suite, suite.subject, selection, seed)
     if suite.ablation_seconds is not None and selection.train_seconds is None and selection.train_steps is None:
         recipe["seconds"] = suite.ablation_seconds
-    changed = replace(own, config=replace(own.config, **(config or {})), recipe=replace(own.recipe, **recipe))
-    return own if changed == own else replace(changed, seed=replicates(suite, selection)[0])
+    return replace(own, config=replace(own.config, **(config or {})), recipe=replace(own.recipe, **recipe))
+
+
+def for_ablations(suite: Suite, selection: Selection) -> Selection:
+    """The selection with the replicates that ablations have."""
+    return replace(selection, seeds=replicates(suite, selection)[: suite.ablation_trainings])
 
 
 def replicates(suite: Suite, selection: Selection) -> tuple[int, ...]:

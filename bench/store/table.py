@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ABSENT, OUTDATED = "absent", "outdated"  # states beside those of records: no record, or of weights that were replaced
-QUALITY = {name: "fd" if name == "fid" else name for name in METRICS}  # in other features than Inception's it is no FID
+QUALITY = {name: name.replace("fid", "fd") for name in METRICS}  # in other features than Inception's it is no FID
 TIMES = {"sampling_s": "seconds", "images_per_s": "images_per_s", "latency_s": "latency_s"}
 COLUMNS = (
     "grids", "accounts", "suite", "measure", "contender", "label", "family", "budget", "n_pre", "iterations", "n_post",

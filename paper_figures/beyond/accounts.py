@@ -18,19 +18,22 @@ from bench.spec.accounts import ACCOUNTS, Account
 from bench.spec.grids.beyond import by_account
 from models.diffusion.samplers import label_of
 from paper_figures import style
+from paper_figures.claims.findings import corrected
 from paper_figures.claims.ledger import EQUAL_COMPUTE, judge
 from paper_figures.claims.rules import COMPARABLE, TABLE1, at_budget, comparable
 from paper_figures.evidence.columns import number, plus_minus, readable_shares
 from paper_figures.evidence.comparisons import FIGURE_4, ONE_SAMPLER, twins
+from paper_figures.evidence.criteria import Verdict
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Verdict
 from paper_figures.evidence.pairing import UntestedError
 from paper_figures.tables.writing import printed, write_table
 
 GRID = "accounts"
 TITLE = "Table 1 in block passes, MACs and seconds"
+CORRECTED = "Verdicts are corrected for the number of claims and accounts in this table by Holm's method."
 HOLDS = {
     Verdict.CONFIRMED: "yes",
+    Verdict.EQUIVALENT: "yes",
     Verdict.CONTRADICTED: "no",
     Verdict.INCONCLUSIVE: "undecided",
     Verdict.UNTESTED: "not tested",
@@ -56,7 +59,7 @@ def draw(evidence: Evidence) -> list[Path]:
             _readable(evidence, table),
             f"{_note(evidence)} {evidence.choice} {FIGURE_4} {evidence.shares_note} {_holds(evidence)}",
         ),
-        *write_table(evidence, "accounts_claims", found, found, _note(evidence)),
+        *write_table(evidence, "accounts_claims", found, found, f"{_note(evidence)} {CORRECTED}"),
         *_figure(evidence, table),
     ]
 
@@ -124,12 +127,12 @@ def _claim(evidence: Evidence, budget: int, sampler: str) -> dict[str, str]:
 def verdicts(evidence: Evidence) -> pd.DataFrame:
     """A row a claim of Table 1, judged as in the ledger, both samplers together; a column an account."""
     found = arms(evidence)
-    rows = [
-        {"claim": claim.statement}
-        | {f"in {ACCOUNTS[name]}": str(judge(claim, arm).verdict) for name, arm in found.items()}
-        for claim in EQUAL_COMPUTE
-    ]
-    return pd.DataFrame(rows)
+    places = list(product(EQUAL_COMPUTE, found))
+    judged = corrected([judge(claim, found[name]) for claim, name in places])
+    rows: dict[str, dict[str, str]] = {}
+    for (claim, name), finding in zip(places, judged, strict=True):
+        rows.setdefault(claim.statement, {"claim": claim.statement})[f"in {ACCOUNTS[name]}"] = finding.words
+    return pd.DataFrame(rows.values())
 
 
 def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
@@ -183,7 +186,7 @@ def _figure(evidence: Evidence, table: pd.DataFrame) -> list[Path]:
     axes[0].set_ylabel("FD of best FPDM / DiT")
     style.shared_legend(figure, axes)
     lost = " Not drawn: diverged." if len(drawn) < table.ratio.notna().sum() else ""
-    several = "where the intervals, the two sides' own included, do not tell"
+    several = "where the interval does not tell"
     unknown = several if len(evidence.replicates) > 1 else "as one replicate does not tell"
     meaning = f"Below 1 FPDM is better. Undecided: {unknown}. {ONE_SAMPLER}"
     style.note(figure, f"{evidence.caption}. {meaning} {_note(evidence)} {evidence.choice}{lost}")

@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from paper_figures.claims import cost_rules
-from paper_figures.claims.ledger import CLAIMS, OURS, OWN_CLAIMS, OWN_RULES, Claim, judge
+from paper_figures.claims.findings import Finding
+from paper_figures.claims.ledger import OURS, OWN_RULES, Claim, findings
+from paper_figures.evidence.criteria import Verdict
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Verdict
 from paper_figures.evidence.other_suites import with_results
 from paper_figures.tables.writing import write_table
 
@@ -50,7 +51,8 @@ def draw(evidence: Evidence) -> list[Path]:
     found = with_results(evidence, GRID)
     if len(found) < 2:
         return []
-    standings = {claim: {one.suite: standing(claim, one) for one in found} for claim in (*CLAIMS, *OWN_CLAIMS)}
+    judged = {one.suite: findings(one) for one in found}
+    standings = {claim: {name: standing(of[claim]) for name, of in judged.items()} for claim in judged[evidence.suite]}
     sentences = [_NOTE, *(f"{other.caption}. {other.missing}".rstrip() for other in found[1:])]
     if single := [one.suite for one in found if len(one.replicates) == 1]:
         chosen = f"FPDM's schedule is chosen {found[0].flattered}"
@@ -58,9 +60,8 @@ def draw(evidence: Evidence) -> list[Path]:
     return write_table(found[0], "suites", machine(standings), readable(standings), " ".join(sentences))
 
 
-def standing(claim: Claim, evidence: Evidence) -> Standing:
-    """A claim's verdict and which way it leans."""
-    found = judge(claim, evidence)
+def standing(found: Finding) -> Standing:
+    """A finding's verdict and which way it leans."""
     return Standing(found.verdict, found.lean or found.verdict, found.against)
 
 
@@ -80,14 +81,18 @@ def agreement(standings: dict[str, Standing]) -> str:
     if len(tested) == 1:
         return f"not tested in {', '.join(name for name, one in standings.items() if one not in tested)}"
     verdicts, leans = {one.verdict for one in tested}, {one.lean for one in tested}
-    opposite = {Verdict.CONFIRMED, Verdict.CONTRADICTED}
-    if opposite <= verdicts:
+    if _opposite(verdicts):
         return "no"
     if Verdict.INCONCLUSIVE not in verdicts:
         return "yes"
-    if opposite <= leans:
+    if _opposite(leans):
         return "lean apart"
     return "undecided" if Verdict.INCONCLUSIVE in leans else "lean alike"
+
+
+def _opposite(verdicts: set[Verdict]) -> bool:
+    """Whether a claim holds by one verdict, and does not by another."""
+    return Verdict.CONTRADICTED in verdicts and any(one.holds for one in verdicts)
 
 
 def _agree(claim: Claim, found: dict[str, Standing]) -> str:

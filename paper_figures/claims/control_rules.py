@@ -16,11 +16,12 @@ from bench.spec.grids.controls import ITERATIONS
 from bench.spec.measurements import BUDGETS
 from models.diffusion.samplers import label_of
 from models.families import forward_passes, parameters
-from paper_figures.claims.findings import NEGLIGIBLE, Criterion, Finding, judged, rule
-from paper_figures.evidence.comparisons import at_best, chosen
+from paper_figures.claims.findings import NEGLIGIBLE, Finding, judged, rule
+from paper_figures.evidence.comparisons import at_best, chosen, disagreement
+from paper_figures.evidence.criteria import Criterion, at_most, below
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Ratio, below, ratio
-from paper_figures.evidence.pairing import UntestedError, between_runs, own, some, where
+from paper_figures.evidence.intervals import Ratio, by_seed, ratio
+from paper_figures.evidence.pairing import UntestedError, own, some, where
 
 SAMPLERS = ("ddpm", "ddim")
 EVERYWHERE = "at 140, 280 and 560 passes, with DDPM and with DDIM"
@@ -85,13 +86,14 @@ def _schedules(frame: pd.DataFrame, one: Contender, budget: int, sampler: str) -
 def _over(evidence: Evidence, a: Contender, b: Contender, criterion: Criterion) -> Finding:
     """FD of one contender over another's: the criterion has to be met at each budget with each sampler."""
     frame = own(evidence)
-    found = {
-        f"{label_of(sampler)} at {budget}": between_runs(
-            evidence, *(_schedules(frame, one, budget, sampler) for one in (a, b))
-        )
-        for sampler, budget in product(SAMPLERS, BUDGETS)
-    }
-    text = "; ".join(f"{name}: {r}" for name, r in found.items())
+    found: dict[str, Ratio] = {}
+    parts = []
+    for sampler, budget in product(SAMPLERS, BUDGETS):
+        ours, theirs = (chosen(_schedules(frame, one, budget, sampler)) for one in (a, b))
+        name = f"{label_of(sampler)} at {budget}"
+        found[name] = ratio(by_seed(ours), by_seed(theirs))
+        parts.append(f"{name}: {found[name]}{disagreement(found[name], ours, theirs)}")
+    text = "; ".join(parts)
     return judged(f"{at_best(a)} / {at_best(b)}, {text}", (criterion, found))
 
 
@@ -100,7 +102,7 @@ def _over(evidence: Evidence, a: Contender, b: Contender, criterion: Criterion) 
 )
 def matched_by_shallow(evidence: Evidence) -> Finding:
     suite = evidence.compared
-    return _over(evidence, as_shallow(suite), suite.subject, lambda found: below(found, NEGLIGIBLE))
+    return _over(evidence, as_shallow(suite), suite.subject, at_most(NEGLIGIBLE))
 
 
 @rule(f"The best FPDM below the shallow DiT whose number of parameters is nearest to FPDM's, {EVERYWHERE}")

@@ -10,11 +10,12 @@ from bench.spec.measurements import Footprint, calibration, published_step
 from bench.spec.selection import Selection
 from models.cost import block_macs, injection_macs
 from models.zoo import model_config
-from paper_figures.claims.findings import NEGLIGIBLE, Finding, judged, rule
-from paper_figures.claims.rules import negligible, sides
+from paper_figures.claims.findings import NEGLIGIBLE, Finding, judged, negligible, rule
+from paper_figures.claims.rules import sides
 from paper_figures.evidence import speed_ratios
+from paper_figures.evidence.criteria import Verdict
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Verdict, ratio
+from paper_figures.evidence.intervals import ratio
 from paper_figures.evidence.pairing import UntestedError
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from bench.system.files import write_text
 from paper_figures.claims import control_rules, cost_rules, rules
-from paper_figures.claims.findings import Finding, Rule
+from paper_figures.claims.findings import Finding, Rule, corrected
+from paper_figures.evidence.columns import number
+from paper_figures.evidence.criteria import POWER, Verdict
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Verdict
 from paper_figures.evidence.pairing import UntestedError
 from paper_figures.tables.writing import write_table
 
@@ -66,7 +67,7 @@ CLAIMS = (
           "44.8 < 45.8 < 46.3 at 5 iterations", rules.allocation),
     Claim("Reuse helps at few iterations, negligibly at many", "Sec. 5.3, Fig. 6a", "figure", rules.reuse),
     Claim("Reuse lowers residuals past the noisiest steps", "Sec. 5.3, Fig. 6c", "figure", rules.reuse_by_timestep,
-          "was named with the exception of the noisiest steps, which the rule does not judge"),
+          "was: lower in the mean at each of these steps; now tested step by step"),
     Claim("Reuse is most effective at less noisy steps", "Sec. 5.3, Fig. 6c", "figure", rules.reuse_at_little_noise,
           "added after the numbers were known"),
     Claim("At least one pre/post layer is always better than none", "Sec. 5.4, Fig. 7", "figure", rules.one_layer),
@@ -79,7 +80,8 @@ CLAIMS = (
           "was: cells that were timed minutes apart, which show the machine's drift; now timed side by side"),
     Claim("The injections are negligible", "Sec. 4.2", "no numbers", cost_rules.injections,
           "added after the numbers were known, but arithmetic"),
-    Claim("The gain is orthogonal to the sampler", "Sec. 4.3", "DDPM and DDIM", rules.orthogonal),
+    Claim("The gain is orthogonal to the sampler", "Sec. 4.3", "DDPM and DDIM", rules.orthogonal,
+          "was: FPDM below DiT with each sampler, which says nothing of how much"),
 )  # fmt: skip
 
 OWN_CLAIMS = (
@@ -94,28 +96,28 @@ OWN_CLAIMS = (
 )
 
 
-RULES = "The rules are code (`paper_figures/claims/rules.py`), committed before these records were made"
-AMENDMENTS = (
-    "that overlapping intervals are inconclusive; the variance lent to a mean of two trainings, a quarter instead of a "
-    "half each; that one missing record leaves a rule untested; and what the rules below say of themselves."
+RULES = (
+    "The rules are code (`paper_figures/claims/rules.py`). They and their statistics were last changed when three "
+    "replicates of digits were known"
 )
 OWN_RULES = (
-    "These claims are not the paper's. Their rules (`paper_figures/claims/control_rules.py`) were committed before the "
-    "records of the controls were made"
+    "These claims are not the paper's. Their rules (`paper_figures/claims/control_rules.py`) were committed before any "
+    "record of controls was made, their statistics were last changed when three replicates were known"
 )
-TRIAL = (
-    "a trial of two seeds by hand, of a DiT of 3 blocks, was known by then. Amended once 26 records were made, all of "
-    "FPDM's weights: no schedule of 8 iterations is among those to choose from, because their evaluation took too long"
-)
-RATIOS = "Ratios are of Fréchet distances (below 1: the first is better)"
-INTERVALS = (
-    f"{RATIOS}, with 95% intervals over replicates, paired by seed. An interval that contains its bound is "
-    "inconclusive; so are networks trained apart whose own intervals overlap. Configurations that were trained once "
-    "are lent the twin's spread over training seeds."
+STATISTICS = (
+    "Ratios are of Fréchet distances (below 1: the first is better): geometric means over replicates, paired by seed, "
+    "with 95% intervals of Student's t on logarithms. Beside each interval is the p of a two-sided sign-flip test that "
+    "the ratio is 1; with n replicates it is at least 2 / 2^n. A claim on several ratios is confirmed if each meets "
+    "its bound at 5%, and contradicted if one misses its bound at 5% divided by their number. A claim that two sides "
+    "differ by less than a factor is called equivalent if the interval lies within. Verdicts are corrected for the "
+    "number of tested claims by Holm's method; where the correction changes a verdict, both are given. Inconclusive "
+    f"claims have the number of replicates that would decide them with a probability of {POWER:.0%}, at the mean and "
+    "spread seen and at the correction's strictest level."
 )
 ONE_REPLICATE = (
-    f"{RATIOS}, of one replicate: they have no interval, and rules that need one are inconclusive unless one side "
-    "diverged. Where FPDM's schedule has to be chosen, it is chosen {flattered}."
+    "Ratios are of Fréchet distances (below 1: the first is better), of one replicate: they have no interval, and "
+    "rules that need one are inconclusive unless one side diverged. Where FPDM's schedule has to be chosen, it is "
+    "chosen {flattered}."
 )
 
 
@@ -127,8 +129,20 @@ def judge(claim: Claim, evidence: Evidence) -> Finding:
         return Finding(Verdict.UNTESTED, f"needs {reason}" if not str(reason).startswith("no ") else str(reason))
 
 
+def findings(evidence: Evidence) -> dict[Claim, Finding]:
+    """Every claim's finding: the paper's, corrected for their number, then ours, corrected for theirs."""
+    found: dict[Claim, Finding] = {}
+    for claims in (CLAIMS, OWN_CLAIMS):
+        found |= zip(claims, corrected([judge(claim, evidence) for claim in claims]), strict=True)
+    return found
+
+
 def summary(evidence: Evidence) -> pd.DataFrame:
-    """A row a claim, ours last: statement, section, published, measured, rule, verdict."""
+    """A row a claim, ours last.
+
+    Columns: claim, where, published, measured, rule, amended; `verdict` after the correction and `alone` without it;
+    `p` and `p_holm` (NaN where nothing is tested), `needed` replicates; `words`, the verdict as it is printed.
+    """
     return pd.DataFrame(
         [
             {
@@ -139,58 +153,52 @@ def summary(evidence: Evidence) -> pd.DataFrame:
                 "rule": claim.rule.text,
                 "amended": claim.amended,
                 "verdict": str(finding.verdict),
+                "alone": str(finding.alone or finding.verdict),
+                "p": finding.p,
+                "p_holm": finding.p_holm,
+                "needed": finding.needed,
+                "words": finding.words,
             }
-            for claim in (*CLAIMS, *OWN_CLAIMS)
-            for finding in [judge(claim, evidence)]
+            for claim, finding in findings(evidence).items()
         ]
     )
 
 
-def ledger(evidence: Evidence, findings: pd.DataFrame) -> str:
+def ledger(evidence: Evidence, table: pd.DataFrame) -> str:
     """Every claim of `summary` with its numbers and verdict, as Markdown: the paper's, then ours."""
-    ours = findings["where"] == OURS
+    ours = table["where"] == OURS
     paragraphs = [
         f"# Claims of the paper, tested on `{evidence.suite}`",
-        _counts(findings[~ours]),
+        _counts(table[~ours]),
         evidence.caption + ".",
         evidence.accounted.missing,
-        ONE_REPLICATE.format(flattered=evidence.flattered) if len(evidence.replicates) == 1 else INTERVALS,
-        _rules(evidence.suite),
-        _lines(findings[~ours]),
+        ONE_REPLICATE.format(flattered=evidence.flattered) if len(evidence.replicates) == 1 else STATISTICS,
+        f"{RULES}.",
+        _lines(table[~ours]),
         "## Claims of our own",
-        _counts(findings[ours]),
-        own_rules(evidence.suite),
-        _lines(findings[ours]),
+        _counts(table[ours]),
+        f"{OWN_RULES}.",
+        _lines(table[ours]),
     ]
     return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
-def _counts(findings: pd.DataFrame) -> str:
-    """How many claims have each verdict."""
-    return ", ".join(f"{(findings.verdict == verdict).sum()} {verdict}" for verdict in Verdict) + "."
+def _counts(table: pd.DataFrame) -> str:
+    """How many claims have each verdict, and how many the correction changes."""
+    counts = ", ".join(f"{(table.verdict == verdict).sum()} {verdict}" for verdict in Verdict)
+    lost = int((table.verdict != table.alone).sum())
+    return f"{counts}." + (f" Without the correction, {lost} more would be decided." if lost else "")
 
 
-def _lines(findings: pd.DataFrame) -> str:
+def _lines(table: pd.DataFrame) -> str:
     """Claims as a table with their numbers and rules."""
-    lines = ["| claim | where | published | measured | verdict |", "|---|---|---|---|---|"]
-    for row in findings.to_dict("records"):
+    lines = ["| claim | where | published | measured | p | corrected p | verdict |", "|---|---|---|---|---|---|---|"]
+    for row in table.to_dict("records"):
         rule = f"Rule: {row['rule']}" + (f" (amended: {row['amended']})" if row["amended"] else "")
-        measured = f"{row['measured']}. *{rule}.*"
-        lines.append(f"| {row['claim']} | {row['where']} | {row['published']} | {measured} | **{row['verdict']}** |")
+        cells = [row["claim"], row["where"], row["published"], f"{row['measured']}. *{rule}.*"]
+        cells += [*number([row["p"], row["p_holm"]], ".2g"), f"**{row['words']}**"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def own_rules(suite: str) -> str:
-    """A sentence on when the rules of our own claims were made."""
-    return f"{OWN_RULES}; {TRIAL}." if suite == "digits" else f"{OWN_RULES}."
-
-
-def _rules(suite: str) -> str:
-    """A sentence on when the rules were made, and on what was changed once the numbers of digits were known."""
-    if suite == "digits":
-        early = "a smoothing and reuse grid of one training seed was known by then"
-        return f"{RULES}; {early}. Amended after the numbers were known: {AMENDMENTS}"
-    return f"{RULES}. Amended after the numbers of digits were known: {AMENDMENTS}"
 
 
 def draw(evidence: Evidence) -> list[Path]:
@@ -204,12 +212,17 @@ def draw(evidence: Evidence) -> list[Path]:
     evidence = evidence.accounted
     path, table = evidence.path("", "claims.md"), summary(evidence)
     write_text(path, ledger(evidence, table))
-    note = f"Claims marked {OURS}: {own_rules(evidence.suite)} "
-    note += "Measured numbers and the rule of each verdict are in claims.md."
-    written = [path, *write_table(evidence, "claims", table, table[["claim", "where", "published", "verdict"]], note)]
+    note = f"Claims marked {OURS}: {OWN_RULES}. Measured numbers and the rule of each verdict are in claims.md."
+    written = [path, *write_table(evidence, "claims", table, _readable(table, "where", "published"), note)]
     ours = table[table["where"] == OURS]
     if (ours.verdict != Verdict.UNTESTED).any():
-        readable = ours[["claim", "verdict", "measured"]]
-        note = f"{INTERVALS if len(evidence.replicates) > 1 else ''} {own_rules(evidence.suite)}"
-        written += write_table(evidence, "own_claims", ours, readable, note)
+        note = f"{STATISTICS if len(evidence.replicates) > 1 else ''} {OWN_RULES}."
+        written += write_table(evidence, "own_claims", ours, _readable(ours, "measured"), note)
     return written
+
+
+def _readable(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Claims with these columns and their verdicts."""
+    readable = table[["claim", *columns]].assign(verdict=table.words)
+    readable.insert(len(columns) + 1, "corrected p", number(table.p_holm, ".2g"))
+    return readable

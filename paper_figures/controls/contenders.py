@@ -33,8 +33,9 @@ from paper_figures.evidence.comparisons import (
     training,
     where_intervals,
 )
+from paper_figures.evidence.criteria import Verdict, below
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import CHOICE, Ratio, Verdict, below, best
+from paper_figures.evidence.intervals import CHOICE, Ratio, best
 from paper_figures.evidence.pairing import where
 from paper_figures.tables.writing import Table, drawn
 
@@ -109,7 +110,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
             row["schedules"] = len(where(asked, model=side.names)[list(CHOICE)].drop_duplicates())
             row |= _reached(evidence, cells, named=len(side.members) > 1)
             for other in (suite.baseline, suite.subject):
-                found = None if side.members == (other,) else against(suite, cells, where(frame, model=other.name))
+                found = None if side.members == (other,) else against(cells, where(frame, model=other.name))
                 row |= {f"{name}_to_{other.name}": value for name, value in ratio_columns(found).items()}
             rows.append(row)
     return with_measured(pd.DataFrame(rows))
@@ -148,7 +149,7 @@ def strongest(evidence: Evidence) -> pd.DataFrame:
         if len(arms["control"]):
             models = chosen(complete(arms["control"])).model
             row["control"] = "".join(most_often([labels[name] for name in models]))
-        found = [against(suite, arms[suite.subject_name], arms[name]) for name in (suite.baseline_name, "control")]
+        found = [against(arms[suite.subject_name], arms[name]) for name in (suite.baseline_name, "control")]
         for name, ratio in zip((suite.baseline_name, "control"), found, strict=True):
             row |= {f"{column}_to_{name}": value for column, value in ratio_columns(ratio, judge=False).items()}
         rows.append(row | {"verdict": _in_words(evidence, *found)})
@@ -161,7 +162,7 @@ def _in_words(evidence: Evidence, to_baseline: Ratio | None, to_control: Ratio |
     if to_baseline is None or to_control is None:
         return "incomplete"
     if len(evidence.replicates) < 2:
-        return "one replicate, noise unknown"
+        return "one replicate, no verdict"
     words = {Verdict.CONFIRMED: "better than", Verdict.CONTRADICTED: "worse than"}
     first, second = (words.get(below(found), "not told apart from") for found in (to_baseline, to_control))
     return f"{suite.subject.label} is {first} {suite.baseline.label}, {second} the {STRONGEST}"
@@ -234,10 +235,7 @@ def _meaning(evidence: Evidence) -> str:
     """What the pools are."""
     suite = evidence.compared
     base, subject = suite.baseline.label, suite.subject.label
-    return (
-        f"Strongest control: of all contenders but {base} and those of {subject}'s family. Ratios pair replicates. "
-        "Between networks that were trained apart, one is better only if their own intervals do not overlap either."
-    )
+    return f"Strongest control: of all contenders but {base} and those of {subject}'s family. Ratios pair replicates."
 
 
 def _numbers(table: pd.DataFrame) -> str:

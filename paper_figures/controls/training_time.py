@@ -28,8 +28,9 @@ from paper_figures.evidence.comparisons import (
     training,
     where_intervals,
 )
+from paper_figures.evidence.criteria import Verdict, below
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Verdict, below, best
+from paper_figures.evidence.intervals import best
 from paper_figures.evidence.pairing import where
 from paper_figures.tables.writing import printed, write_table
 
@@ -81,7 +82,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
             row |= training(evidence, trained) | {"schedule": "".join(most_often(texts)) if texts else ""}
             row |= mean_columns(best(own), "") | share_columns(chosen(own)) | {"replicates": len(texts)}
             base = where(cells, model=suite.baseline_name)
-            rows.append(row | ratio_columns(None if one == suite.baseline else against(suite, own, base)))
+            rows.append(row | ratio_columns(None if one == suite.baseline else against(own, base)))
     return with_measured(pd.DataFrame(rows))
 
 
@@ -118,12 +119,12 @@ def _of_pairs(evidence: Evidence, rows: pd.DataFrame, budget: int) -> str:
         return "One replicate does not tell an order from noise."
     if where(rows, replicates=1).length.nunique() > rows.length.nunique() - 2:
         return "A change of order needs several replicates at two lengths or more to be told from noise."
-    suite, frame = evidence.compared, where(by_length(evidence), budget=budget)
+    frame = where(by_length(evidence), budget=budget)
     turned = []
     for a, b in combinations(style.contenders(evidence, frame.model), 2):
         verdicts = set()
         for _, cells in frame.groupby("length"):
-            found = against(suite, where(cells, model=a.name), where(cells, model=b.name))
+            found = against(where(cells, model=a.name), where(cells, model=b.name))
             verdicts |= set() if found is None else {below(found)}
         if verdicts >= {Verdict.CONFIRMED, Verdict.CONTRADICTED}:
             turned.append(f"{a.label} and {b.label}")

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from bench.spec.cells import CELL_COLUMNS
+from paper_figures.evidence.criteria import Verdict, below
 from paper_figures.evidence.gather import SHARES
-from paper_figures.evidence.intervals import Ratio, Verdict, below, half_width
+from paper_figures.evidence.intervals import Ratio, half_width
 
 EQUAL = 0.01  # a ratio whose interval is this near to 1 is called equal
 

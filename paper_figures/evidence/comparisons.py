@@ -15,7 +15,6 @@ import pandas as pd
 from bench.spec.cells import TrainingRun
 from bench.spec.contenders import Contender, Suite
 from models.diffusion.samplers import label_of
-from paper_figures.evidence import pairing
 from paper_figures.evidence.columns import (
     mean_columns,
     number,
@@ -25,8 +24,9 @@ from paper_figures.evidence.columns import (
     share_columns,
     with_measured,
 )
+from paper_figures.evidence.criteria import Verdict, below
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Ratio, Verdict, below, best, by_choice, by_seed, ratio
+from paper_figures.evidence.intervals import Ratio, best, by_choice, by_seed, ratio
 from paper_figures.published import TABLE1_FID
 
 FAR_APART = 5  # values whose ratio is larger need a logarithmic axis
@@ -36,10 +36,7 @@ FIGURE_4 = (
     "Figure 4 (smoothing_best) chooses among more numbers of iterations, and so do the claims with DDPM: where a ratio "
     "here differs from theirs, the choice is what differs."
 )
-TRAINED_ONCE = (
-    "Configurations other than the suite's own are trained once: their ± is of sampling alone, and the interval of a "
-    "ratio lends them the spread of the suite's own over training seeds."
-)
+JUDGES = {"fid_limit": "FD's limit in 1/n", "kid": "KID"}  # beside FD
 
 
 def where_intervals(evidence: Evidence, sentence: str) -> str:
@@ -62,14 +59,6 @@ def paired(a: pd.DataFrame, b: pd.DataFrame) -> Ratio | None:
     return ratio(by_seed(pairs), by_seed(pairs, "fid_b")) if len(pairs) else None
 
 
-def between_runs(evidence: Evidence, a: pd.DataFrame, b: pd.DataFrame) -> Ratio | None:
-    """FD of a over b at one budget and number of iterations, where either may have been trained once."""
-    if not set(a.seed) & set(b.seed):
-        return None
-    with np.errstate(invalid="ignore"):
-        return pairing.between_runs(evidence, a, b)
-
-
 def chosen(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each replicate: the cell of the schedule that is chosen for it (`intervals.best`)."""
     return frame[frame.fid == frame.seed.map(best(frame))].drop_duplicates("seed")
@@ -80,18 +69,33 @@ def scores(contender: Contender, cells: pd.DataFrame) -> pd.Series:
     return best(cells) if contender.chooses else by_seed(cells)
 
 
-def against(suite: Suite, a: pd.DataFrame, b: pd.DataFrame) -> Ratio | None:
-    """FD of a over b, each at the contender and schedule that are best on the other replicates; None if none is common.
-
-    Contenders that sample with the same weights are paired and no more; others are networks trained apart.
-    """
+def against(a: pd.DataFrame, b: pd.DataFrame) -> Ratio | None:
+    """FD of a over b, each at what is best on the other replicates: contender and schedule; None if none is common."""
     sides = [complete(side) for side in (a, b) if len(side)]
     common = set(a.seed).intersection(*(side.seed for side in sides))
     if len(sides) < 2 or not common:
         return None
     a, b = (side[side.seed.isin(common)] for side in sides)
-    weights = {suite.trained(suite.contender(name)).name for side in (a, b) for name in chosen(side).model}
-    return ratio(best(a), best(b), apart=len(weights) > 1)
+    return ratio(best(a), best(b))
+
+
+def disagreement(found: Ratio, a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """The metrics whose means order two sides otherwise than FD does, as the end of a sentence.
+
+    Empty if none does, or if FD's order is not known.
+
+    Args:
+        found: FD of a over b.
+        a, b: a cell a replicate.
+    """
+    if not below(found).decided:
+        return ""
+    other, lower = [], below(found).holds
+    for name, label in JUDGES.items():
+        ours, theirs = (side[name].astype(float).mean(skipna=False) for side in (a, b))
+        if np.isfinite([ours, theirs]).all() and (ours < theirs) != lower:
+            other.append(label)
+    return f"; by {' and '.join(other)} the other way round" if other else ""
 
 
 def twins(evidence: Evidence) -> pd.DataFrame:
@@ -131,21 +135,22 @@ def _reached(evidence: Evidence, cells: pd.DataFrame) -> dict[str, Any]:
             line |= mean_columns(scores(one, arm), f"{one.name}_")
             line |= share_columns(chosen(arm) if one.chooses else arm, f"{one.name}_")
         if one.chooses:
-            found = _schedule(one, arm) if len(arm) else {"schedule": ""}
-            line |= found if one == subject else {f"{one.name}_schedule": found["schedule"]}
+            schedule = _schedule(one, arm) if len(arm) else {"schedule": ""}
+            line |= schedule if one == subject else {f"{one.name}_schedule": schedule["schedule"]}
     ours, theirs = arms[subject.name], arms[baseline.name]
     if common := set(ours.seed) & set(theirs.seed):
         ours, theirs = (arm[arm.seed.isin(common)] for arm in (ours, theirs))
-        quotient = ratio(scores(subject, ours), scores(baseline, theirs), apart=True)
-        line |= ratio_columns(quotient, judge=False)
-        line |= {"verdict": verdict(suite, quotient, len(common)), "replicates": len(common)}
+        ours, theirs = (chosen(arm) if one.chooses else arm for one, arm in ((subject, ours), (baseline, theirs)))
+        quotient = ratio(by_seed(ours), by_seed(theirs))
+        found = verdict(suite, quotient, len(common)) + disagreement(quotient, ours, theirs)
+        line |= ratio_columns(quotient, judge=False) | {"verdict": found, "replicates": len(common)}
     return line
 
 
 def verdict(suite: Suite, found: Ratio, replicates: int) -> str:
     """Which of subject and baseline is better, as far as the intervals tell."""
     if replicates < 2:
-        return "one replicate, noise unknown"
+        return "one replicate, no verdict"
     better = {Verdict.CONFIRMED: suite.subject, Verdict.CONTRADICTED: suite.baseline}.get(below(found))
     return f"{better.label} better" if better else "inconclusive"
 

@@ -3,7 +3,7 @@
 Cells are enumerated first and records are looked up by their keys, so a table or figure cannot mix protocols.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +16,17 @@ from bench.spec.accounts import Account
 from bench.spec.cells import CELL_COLUMNS, Cell
 from bench.spec.contenders import Contender, Suite
 from bench.spec.extractors import get_extractor
+from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import AnyCell
 from bench.spec.selection import Selection, replicates
 from bench.spec.suites import get_suite
 from bench.store.records import Record, Store
 from bench.system.errors import BadInputError
 from models.families import family_of
+from paper_figures.evidence.noise import in_words, spreads
 
 METRICS = ("fid", "kid", "kid_subset_std")
+BESIDE_FD = ("fid_quarter", "fid_half", "fid_limit")  # absent from older records
 SHARES = ("precision", "recall")  # absent from older records, as are the peaks below
 SHARES_NOTE = (
     "Precision: share of samples near a real image; recall: share of real images near a sample (Kynkäänniemi et al. "
@@ -101,7 +104,12 @@ class Evidence:
         Raises:
             BadInputError: records of one frame were made with different references or extractors.
         """
-        found = [*self.records("quality", ("done", "diverged"))]
+        return self._framed(self._of_replicates)
+
+    def _framed(self, chosen: Callable[[Cell], bool]) -> pd.DataFrame:
+        """The rows of `frame` of the cells that `chosen` picks."""
+        records = self.records("quality", ("done", "diverged"))
+        found = [(cell, record) for cell, record in records if isinstance(cell, Cell) and chosen(cell)]
         for name in ("reference", "extractor"):
             if len(digests := {record.inputs[name] for _, record in found}) > 1:
                 raise BadInputError(
@@ -112,10 +120,26 @@ class Evidence:
             quality = record.metrics if record.status == "done" else dict.fromkeys(METRICS, np.inf)
             cost = {name: record.cost.get(key, absent) for name, (key, absent) in COSTS.items()}
             rows.append(cell.row() | quality | cost | _timing(record))
-        frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *METRICS, *SHARES, *COSTS, *TIMES, *PEAKS, "timed_on"])
+        measured = [*METRICS, *BESIDE_FD, *SHARES, *COSTS, *TIMES, *PEAKS, "timed_on"]
+        frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *measured])
         if len(frame) and frame.timed_on.nunique() > 1:  # times of different machines are never merged
             frame[list(TIMES)] = float("nan")
         return frame
+
+    @staticmethod
+    def _of_replicates(cell: Cell) -> bool:
+        """Whether a cell has its training's own sampling seed, unlike most cells of the grid `panel`."""
+        return cell.seed == cell.run.seed or cell.run.elsewhere is not None
+
+    @cached_property
+    def noise(self) -> str:
+        """The spread of FD between trainings and between samples, as a part of a sentence; empty without records."""
+        try:
+            cells = get_cells("panel", self.compared, replace(self.selection, budgets=None, models=None))
+        except BadInputError:
+            return ""
+        frame = replace(self, cells=cells)._framed(lambda cell: True)
+        return in_words(spreads(frame), {one.name: one.label for one in self.compared.contenders})
 
     @cached_property
     def floor(self) -> dict[str, float]:
@@ -130,8 +154,8 @@ class Evidence:
 
     @cached_property
     def asked(self) -> pd.DataFrame:
-        """A row for each quality cell of the grid, with or without a record."""
-        rows = [cell.row() for cell in self.cells if cell.measure == "quality"]
+        """A row for each quality cell of the grid, with or without a record; further sampling seeds are left out."""
+        rows = [cell.row() for cell in self.quality if self._of_replicates(cell)]
         return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
 
     def records(self, measure: str, statuses: Sequence[str] = ("done",)) -> Iterator[tuple[AnyCell, Record]]:
@@ -198,7 +222,7 @@ class Evidence:
         return (
             f"{self.suite}: {protocol.samples:,} samples a replicate, {replicates}, {guidance}, "
             f"EMA weights{dtype}, {self.extractor} features, {training} of "
-            f"training each{self._elsewhere}{self.account_note}{real}"
+            f"training each{self._elsewhere}{self.account_note}{real}{'; ' * bool(self.noise)}{self.noise}"
         )
 
     @property

@@ -1,61 +1,46 @@
-"""Means, ratios and their 95% intervals over replicates, and what they allow to be said.
+"""Means and ratios over replicates with their 95% intervals, and p-values of ratios.
 
 Student's t on the replicates: of the values for a mean, of paired logarithms for a ratio (replicate r of either side
-has the same sampling noise and, for the suite's contenders, the same training seed). A configuration that was trained
-once shows no spread over training seeds and is lent that of the suite's own. An interval of a ratio that contains 1 is
-inconclusive.
+has the training seed r and the sampling seed r). Whether two sides' own intervals overlap decides nothing. Beside the
+interval stands the p-value of a sign-flip test, which needs no normal distribution: with n replicates it is 2 / 2^n or
+more. One replicate has neither.
 """
 
 import math
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import permutation_test
 from scipy.stats import t as student
 
 LEVEL = 0.95
 CHOICE = ("model", "n_pre", "iterations", "reuse_mix")  # tell the schedules of a budget apart
+_ALIKE = 1e-9  # logarithms that differ by less are rounding
 
 
-class Verdict(StrEnum):
-    """Answer of the records to a claim."""
-
-    CONFIRMED = "confirmed"
-    CONTRADICTED = "contradicted"
-    INCONCLUSIVE = "inconclusive"
-    UNTESTED = "not tested"
-
-
-def half_width(values: np.ndarray, extra_variance: float = 0.0) -> float:
-    """Half of the interval of the mean of independent values; NaN for fewer than two, or where one is infinite.
-
-    `extra_variance` is added to the variance of the mean.
-    """
+def half_width(values: np.ndarray) -> float:
+    """Half of the interval of the mean of independent values; NaN for fewer than two, or where one is infinite."""
     n = len(values)
     if n < 2 or not np.isfinite(values).all():
         return math.nan
-    return float(student.ppf((1 + LEVEL) / 2, n - 1) * math.sqrt(values.var(ddof=1) / n + extra_variance))
+    return float(student.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
 
 
 @dataclass(frozen=True)
 class Ratio:
     """An estimated ratio with its interval; `low` and `high` are NaN with fewer than two replicates.
 
-    `least` and `most`, for networks that were trained apart, are the ratios between the ends of the two sides' own
-    intervals: where those overlap, a verdict is inconclusive, though the paired ratio may be known better.
+    Attributes:
+        estimate: the geometric mean over replicates.
+        low, high: its 95% interval.
+        logs: logarithm of the ratio in each replicate; empty where a side diverged.
     """
 
     estimate: float
     low: float
     high: float
-    least: float = math.inf
-    most: float = -math.inf
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The interval that decides a verdict."""
-        return min(self.low, self.least), max(self.high, self.most)
+    logs: tuple[float, ...] = ()
 
     @property
     def exact(self) -> "Ratio":
@@ -68,22 +53,39 @@ class Ratio:
         reach = abs(1 - self.estimate) if math.isnan(self.low) else max(1 - self.low, self.high - 1)
         return 4 if reach < 0.005 else 3 if reach < 0.05 else 2
 
+    def p(self, bound: float = 1.0) -> float:
+        """Two-sided p-value of Student's t that the ratio equals a bound: below 0.05 where its interval excludes it.
+
+        0 where a side diverged; NaN where that cannot be tested.
+        """
+        if not self.logs:
+            return 0.0 if math.isinf(self.estimate) or self.estimate == 0 else math.nan
+        distance, n = abs(np.mean(self.logs) - math.log(bound)), len(self.logs)
+        if n < 2:
+            return math.nan
+        error = np.std(self.logs, ddof=1) / math.sqrt(n)
+        if error < _ALIKE:
+            return 0.0 if distance > _ALIKE else 1.0
+        return float(2 * student.sf(distance / error, n - 1))
+
+    @property
+    def flip_p(self) -> float:
+        """Two-sided p-value of the sign-flip test that the ratio is 1; NaN with fewer than two replicates."""
+        if len(self.logs) < 2:
+            return math.nan
+        # Exact up to 13 replicates: all flips are tried.
+        return float(permutation_test((self.logs,), np.mean, permutation_type="samples", rng=0).pvalue)
+
     def __str__(self) -> str:
         digits = self.digits
         if math.isnan(self.low):
             return f"{self.estimate:.{digits}f} (one replicate)"
-        overlap = self.bounds[0] <= 1 <= self.bounds[1] and not self.low <= 1 <= self.high
-        text = f"{self.low:.{digits}f} to {self.high:.{digits}f}{'; intervals overlap' if overlap else ''}"
-        return f"{self.estimate:.{digits}f} ({text})"
+        tested = "" if math.isnan(self.flip_p) else f", p = {self.flip_p:.2g}"
+        return f"{self.estimate:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f}{tested})"
 
 
-def ratio(a: pd.Series, b: pd.Series, lent: tuple[float, float] = (0.0, 0.0), *, apart: bool = False) -> Ratio:
+def ratio(a: pd.Series, b: pd.Series) -> Ratio:
     """a / b, paired by their index (the seed). Infinite values (diverged) win over any interval.
-
-    Args:
-        a, b: a value a replicate.
-        lent: variance of the logarithm of a's and b's mean that their replicates do not show.
-        apart: whether the two are networks trained apart; then their own intervals count too.
 
     Raises:
         ValueError: no index in common.
@@ -96,52 +98,8 @@ def ratio(a: pd.Series, b: pd.Series, lent: tuple[float, float] = (0.0, 0.0), *,
         worst = math.nan if all(lost) else math.inf if lost[0] else 0.0
         return Ratio(worst, worst, worst)
     logs = np.log(a.to_numpy(float)) - np.log(b.to_numpy(float))
-    center, half = float(logs.mean()), half_width(logs, sum(lent))
-    found = Ratio(math.exp(center), math.exp(center - half), math.exp(center + half))
-    if not apart or math.isnan(half):
-        return found
-    (low, high), (other_low, other_high) = (interval(side, extra) for side, extra in zip((a, b), lent, strict=True))
-    return replace(found, least=low / other_high, most=high / other_low if other_low > 0 else math.inf)
-
-
-def interval(values: pd.Series, lent: float = 0.0) -> tuple[float, float]:
-    """The interval of the mean, as tables and figures show it; `lent` is a variance of the logarithm."""
-    mean = float(values.mean())
-    half = half_width(values.to_numpy(float), lent * mean**2)
-    return mean - half, mean + half
-
-
-def below(value: Ratio, bound: float = 1.0) -> Verdict:
-    """Whether the ratio is below the bound, interval and all."""
-    low, high = value.bounds
-    if high < bound:
-        return Verdict.CONFIRMED
-    return Verdict.CONTRADICTED if low > bound else Verdict.INCONCLUSIVE
-
-
-def above(value: Ratio, bound: float = 1.0) -> Verdict:
-    """Whether the ratio is above the bound, interval and all."""
-    low, high = value.bounds
-    if low > bound:
-        return Verdict.CONFIRMED
-    return Verdict.CONTRADICTED if high < bound else Verdict.INCONCLUSIVE
-
-
-def within(value: Ratio, factor: float) -> Verdict:
-    """Whether the ratio is between 1 / factor and factor, interval and all."""
-    low, high = value.bounds
-    if low > 1 / factor and high < factor:
-        return Verdict.CONFIRMED
-    return Verdict.CONTRADICTED if low > factor or high < 1 / factor else Verdict.INCONCLUSIVE
-
-
-def both(*verdicts: Verdict) -> Verdict:
-    """A statement that needs all of its parts: one contradicted part contradicts it, all confirmed ones confirm it."""
-    if not verdicts or Verdict.UNTESTED in verdicts:
-        return Verdict.UNTESTED
-    if Verdict.CONTRADICTED in verdicts:
-        return Verdict.CONTRADICTED
-    return Verdict.CONFIRMED if set(verdicts) == {Verdict.CONFIRMED} else Verdict.INCONCLUSIVE
+    center, half = float(logs.mean()), half_width(logs)
+    return Ratio(math.exp(center), math.exp(center - half), math.exp(center + half), tuple(logs.tolist()))
 
 
 def by_seed(frame: pd.DataFrame, column: str = "fid") -> pd.Series:
@@ -154,15 +112,15 @@ def by_choice(frame: pd.DataFrame, column: str = "fid") -> pd.DataFrame:
     return frame.pivot_table(index="seed", columns=[name for name in CHOICE if name in frame], values=column)
 
 
-def best(frame: pd.DataFrame, column: str = "fid") -> pd.Series:
-    """One value a replicate, at the schedule that is best in the other replicates (its own, if there is no other).
+def best(frame: pd.DataFrame) -> pd.Series:
+    """FD of each replicate, at the schedule that is best in the other replicates (its own, if there is no other).
 
     Choosing a schedule on the samples that then score it would flatter whoever has more schedules to choose from.
     """
-    table = by_choice(frame, column)
+    table = by_choice(frame)
     logs = table.map(np.log)
     chosen = {}
     for seed in table.index:
         others = logs.drop(index=seed) if len(table) > 1 else logs
         chosen[seed] = table.loc[seed, others.mean().idxmin()]
-    return pd.Series(chosen, name=column)
+    return pd.Series(chosen, name="fid")

@@ -1,12 +1,10 @@
-"""Records that a comparison needs, all or none; the spread over seeds that a single training is lent."""
+"""Records that a comparison needs: all or none."""
 
-import numpy as np
 import pandas as pd
 
 from bench.spec.cells import TrainingRun
 from bench.spec.selection import replicates, training_run
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Ratio, best, by_seed, ratio
 
 
 class UntestedError(Exception):
@@ -75,27 +73,3 @@ def _as_usual(evidence: Evidence, run: TrainingRun) -> bool:
 def _is_own(evidence: Evidence, run: TrainingRun) -> bool:
     own = evidence.compared.contender(run.model)
     return run.recipe.policy == own.recipe.policy and run.config == own.config
-
-
-def training_variance(evidence: Evidence, budget: int, iterations: int) -> float:
-    """Variance of log FD over the subject's replicates, training seeds included: lent to what was trained once."""
-    subject = evidence.compared.subject_name
-    frame = own(evidence, model=subject, budget=budget, iterations=iterations, sampler="ddpm")
-    values = by_seed(frame).dropna()
-    return float(np.log(values).var(ddof=1)) if len(values) > 1 else np.nan
-
-
-def lent(evidence: Evidence, frame: pd.DataFrame) -> float:
-    """Variance of log FD that replicates of one training do not show: the subject's, the largest over the iterations.
-
-    0 if each replicate was trained.
-    """
-    if frame.train_seed.nunique() == frame.seed.nunique():
-        return 0.0
-    schedules = set(zip(frame.budget, frame.iterations, strict=True))
-    return max(training_variance(evidence, budget, k) for budget, k in schedules)
-
-
-def between_runs(evidence: Evidence, a: pd.DataFrame, b: pd.DataFrame) -> Ratio:
-    """FD of a over b, each at its best iterations if there are several, where either may have been trained once."""
-    return ratio(best(a), best(b), (lent(evidence, a), lent(evidence, b)), apart=True)

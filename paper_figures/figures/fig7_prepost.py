@@ -8,7 +8,7 @@ import pandas as pd
 from bench.spec.grids.paper import PREPOST_LAYERS
 from paper_figures import style
 from paper_figures.evidence.columns import over_seeds, quality_columns, ratio_columns
-from paper_figures.evidence.comparisons import between_runs, complete
+from paper_figures.evidence.comparisons import against
 from paper_figures.evidence.gather import Evidence
 from paper_figures.tables.writing import printed, write_table
 
@@ -22,9 +22,7 @@ def draw(evidence: Evidence) -> list[Path]:
     if evidence.frame.empty:
         return []
     rows = over_seeds(evidence.frame)
-    once = _training(evidence.frame)
-    spread = f"{once} Their ± is of sampling alone." if once else ""
-    note = " ".join(filter(None, ("FD: Fréchet distance, lower is better.", evidence.shares_note, spread)))
+    note = " ".join(filter(None, ("FD: Fréchet distance, lower is better.", evidence.shares_note)))
     return [*_figure(evidence), *write_table(evidence, "prepost", rows, _readable(rows), note)]
 
 
@@ -36,26 +34,16 @@ def table_text(evidence: Evidence) -> str:
 def by_layers(evidence: Evidence) -> pd.DataFrame:
     """A row per number of layers and budget: FD over that of the subject's own number, with its interval.
 
-    Each is at the iterations that are best in the other replicates. What was trained once is lent the twin's spread
-    over training seeds, where the evidence has it. Without a replicate in common there is no row.
+    Each is at the iterations that are best in the other replicates. Without a replicate in common there is no row.
     """
     own, rows = style.suite_of(evidence).subject.config.n_pre, []
     for budget, cells in evidence.frame.groupby("budget"):
-        reference = complete(cells[cells.n_pre == own])
+        reference = cells[cells.n_pre == own]
         for n in sorted({*cells.n_pre} - {own}):
-            found = between_runs(evidence, complete(cells[cells.n_pre == n]), reference)
+            found = against(cells[cells.n_pre == n], reference)
             rows += [] if found is None else [{"n_pre": n, "budget": budget} | ratio_columns(found)]
     columns = ["n_pre", "budget", "ratio", "ratio_low", "ratio_high", "ratio_text"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _training(frame: pd.DataFrame) -> str:
-    """Which networks were trained once for all replicates."""
-    seeds = frame.groupby("n_pre")[["seed", "train_seed"]].nunique()
-    once = [str(n) for n in seeds.index[seeds.train_seed < seeds.seed]]
-    if not once:
-        return ""
-    return f"Trained once: {', '.join(once)} layers."
 
 
 def _readable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -94,9 +82,7 @@ def _figure(evidence: Evidence) -> list[Path]:
     tried = " or ".join(map(str, sorted(set(evidence.frame.iterations))))
     others = "the other replicates" if len(evidence.replicates) > 1 else "the very samples that are shown"
     chosen = f"each at {tried} iterations, whichever is best on {others}"
-    once = _training(evidence.frame)
-    once += " Their intervals have the spread of the twin over training seeds added." if once else ""
     lost = [f"{row.n_pre} at {row.budget}" for row in rows[~rows.index.isin(finite.index)].itertuples()]
     diverged = f" Diverged, hence not drawn: {', '.join(lost)}." if lost else ""
-    style.note(figure, f"{evidence.caption}; {chosen}. Ratios below 1: better than with {own}. {once}{diverged}")
+    style.note(figure, f"{evidence.caption}; {chosen}. Ratios below 1: better than with {own}.{diverged}")
     return style.save(figure, evidence.path("figures", "fig7_prepost"))

@@ -15,7 +15,7 @@ from paper_figures.evidence.columns import (
     share_columns,
     with_measured,
 )
-from paper_figures.evidence.comparisons import TRAINED_ONCE, between_runs, no_seconds, training, where_intervals
+from paper_figures.evidence.comparisons import EACH, against, no_seconds, training, where_intervals
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
 from paper_figures.evidence.pairing import own, where
@@ -33,7 +33,7 @@ def tables(evidence: Evidence) -> list[Table]:
     table = summary(evidence)
     note = (
         f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling. "
-        f"{evidence.shares_note}{where_intervals(evidence, TRAINED_ONCE)} "
+        f"{evidence.shares_note}{where_intervals(evidence, EACH)} "
         "Published: ImageNet, FID-50K (Table 3); the paper does not say at which budget and iterations."
         f"{no_seconds(evidence)}"
     )
@@ -53,7 +53,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         is_own = bool(len(some)) and set(some.train_run) <= set(twin.train_run)
         row = {"budget": budget, "n": n, "iterations": k, "own": is_own}
         row |= mean_columns(by_seed(some), "") | share_columns(some) | {"replicates": some.seed.nunique()}
-        row |= ratio_columns(None if is_own else between_runs(evidence, some, twin))
+        row |= ratio_columns(None if is_own else against(some, twin))
         runs = (c.run for c in evidence.cells if isinstance(c, Cell) and c.run.recipe.n_max == n)
         rows.append(row | training(evidence, runs) | {"published_fid": TABLE3_FID.get(n)})
     return with_measured(pd.DataFrame(rows))

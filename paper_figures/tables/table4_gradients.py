@@ -16,7 +16,7 @@ from paper_figures.evidence.columns import (
     with_budget,
     with_measured,
 )
-from paper_figures.evidence.comparisons import TRAINED_ONCE, between_runs, training, where_intervals
+from paper_figures.evidence.comparisons import EACH, against, training, where_intervals
 from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.intervals import by_seed
 from paper_figures.published import TABLE4_FID
@@ -34,7 +34,7 @@ def tables(evidence: Evidence) -> list[Table]:
     table = summary(evidence)
     note = (
         f"FD: Fréchet distance, lower is better, at 5 and at 12 iterations a timestep in sampling. "
-        f"{evidence.shares_note}{where_intervals(evidence, TRAINED_ONCE)} "
+        f"{evidence.shares_note}{where_intervals(evidence, EACH)} "
         "M = N here, but for JFB, whose M is 1: the paper's caption says M = 12, but its stochastic JFB at N = 6 is "
         "Table 3's M = N = 6. Published: ImageNet, FID-50K (Table 4); the paper does not say at which budget and "
         "iterations."
@@ -56,7 +56,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         some, stochastic = same[same.unroll == method], same[same.unroll == "stochastic"]
         row = {"budget": budget, "n": n, "method": method, "iterations": k, "replicates": some.seed.nunique()}
         row |= mean_columns(by_seed(some), "") | share_columns(some)
-        row |= ratio_columns(None if method == "stochastic" else between_runs(evidence, some, stochastic))
+        row |= ratio_columns(None if method == "stochastic" else against(some, stochastic))
         runs = (cell.run for cell in evidence.cells if isinstance(cell, Cell))
         row |= training(evidence, (run for run in runs if (run.recipe.n_max, run.recipe.unroll) == (n, method)))
         rows.append(row | {"published_fid": TABLE4_FID.get((n, method))})

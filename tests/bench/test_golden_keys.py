@@ -24,7 +24,7 @@ GOLDEN = ROOT / "tests" / "goldens" / "keys.json"
 GRIDS = (
     "smoothing", "compute", "datasets", "unroll", "gradients", "allocation", "reuse", "convergence", "prepost",
     "samples", "solvers", "samplers", "beyond", "accounts", "memory", "throughput", "accelerator", "controls",
-    "equal-timesteps", "learning-rates", "training-time", "all",
+    "equal-timesteps", "learning-rates", "training-time", "panel", "all",
 )  # fmt: skip
 SMALL = ("--train-steps", "7", "--seeds", "3", "--samples", "100")
 LATENT = ("imagenet", "celebahq", "ffhq", "church")

@@ -19,6 +19,9 @@ from bench.spec.measurements import (
 from bench.spec.selection import Selection
 from models.diffusion.samplers import SAMPLERS
 
+PANEL_ITERATIONS = (5,)
+PANEL_SEEDS = 3  # sampling seeds of each training
+PANEL_APART = 2000  # between the sampling seeds of a training: no replicate has them but the first
 DOUBLE = (1120,)  # the paper says, without numbers, that DiT is better there (Sec. 4.3)
 SOLVER_ITERATIONS = (2, 3, 5, 8)
 SAMPLER_ITERATIONS = (2, 5)
@@ -50,6 +53,18 @@ def beyond(suite: Suite, selection: Selection) -> list[AnyCell]:
     for sampler in ("ddpm", "ddim"):
         cells += contenders(suite, selection, DOUBLE, BEYOND_ITERATIONS, sampler=sampler)
     return cells
+
+
+@grid("beyond the paper", "DiT and FPDM at 280 passes: each training with three sampling seeds")
+def panel(suite: Suite, selection: Selection) -> list[AnyCell]:
+    """The spread of quality between trainings, and between sampling seeds of one training."""
+    budget = (selection.budgets or MIDDLE)[:1]
+    twins = replace(selection, models=(suite.baseline_name, suite.subject_name), budgets=budget)
+    chosen = suite.chosen(selection.models)
+    if suite.baseline not in chosen or suite.subject not in chosen or selection.account != "blocks":
+        return []
+    once = contenders(suite, twins, MIDDLE, PANEL_ITERATIONS)
+    return [replace(cell, seed=cell.seed + i * PANEL_APART) for i in range(PANEL_SEEDS) for cell in once]
 
 
 def by_account(suite: Suite, selection: Selection) -> dict[str, list[Cell]]:

@@ -7,7 +7,7 @@ from bench.spec.contenders import Suite
 from bench.spec.grids.enumeration import MIDDLE, contenders
 from bench.spec.grids.registry import grid
 from bench.spec.measurements import BUDGETS, AnyCell
-from bench.spec.selection import Selection
+from bench.spec.selection import Selection, for_ablations
 
 ITERATIONS = (1, 2, 3, 5)  # as many schedules as a cached DiT has; those of Table 1 with the most timesteps
 RATES = (0.5, 1.0, 2.0)  # factors of a recipe's learning rate
@@ -82,7 +82,8 @@ def training_time(suite: Suite, selection: Selection) -> list[AnyCell]:
 
 def lasting(suite: Suite, selection: Selection, factor: float) -> Selection:
     """The selection of `training_time` at a multiple of its training budget."""
-    joined, steps = _joined(suite, selection, "training-time"), selection.train_steps
+    joined = for_ablations(suite, _joined(suite, selection, "training-time"))
+    steps = selection.train_steps
     if factor == 1:
         return joined
     if steps is not None:

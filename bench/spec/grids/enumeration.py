@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.spec.cells import Cell, TrainingRun
 from bench.spec.contenders import Suite
-from bench.spec.selection import Selection, ablation_run, protocol, replicates, training_run
+from bench.spec.selection import Selection, ablation_run, for_ablations, protocol, replicates, training_run
 from bench.system.errors import BadInputError
 from models.config import ModelConfig
 from models.diffusion.timesteps import TIMESTEPS
@@ -140,9 +140,9 @@ def ablations(
     iterations: Iterable[int],
 ) -> list[Cell]:
     """Cells of the subject under other trainings: `variants` are arguments of `ablation_run`."""
-    cells = []
+    cells, few = [], for_ablations(suite, selection)
     if suite.subject in suite.chosen(selection.models):
-        for variant, seed in product(list(variants), replicates(suite, selection)):
+        for variant, seed in product(list(variants), replicates(suite, few)):
             run = ablation_run(suite, selection, seed, **variant)
             for budget, k in product(selection.budgets or budgets, iterations):
                 if budget >= suite.subject.family.least_passes(run.config):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -87,6 +88,39 @@ def test_quality_equals_torch_fidelity_called_as_a_whole(cpu):
     assert quality["kid"] == pytest.approx(whole["kernel_inception_distance_mean"], rel=1e-3, abs=1e-6)
 
 
+def test_distances_of_parts_are_means_over_them(cpu):
+    images = load_dataset("digits").images
+    meter = digits_meter(images[1::2], cpu)
+    some = images[::2][:803]  # three are left over
+    quality = meter.measure(some, 5, 200)
+    for name, size in (("fid_half", 401), ("fid_quarter", 200)):
+        each = [meter.measure(part, 5, 200)["fid"] for part in some.split(size) if len(part) == size]
+        assert len(each) == 803 // size
+        assert quality[name] == pytest.approx(np.mean(each), rel=1e-4)
+    assert quality["fid"] < quality["fid_half"] < quality["fid_quarter"]
+
+
+def test_the_limit_of_the_distance_has_no_bias_of_the_number_of_images(cpu):
+    """Samples of the reference's own distribution are at distance 0; of one with another mean at 0.5 squared."""
+    generator = torch.Generator().manual_seed(0)
+    real, same = torch.randn(50_000, 20, generator=generator), torch.randn(2000, 20, generator=generator)
+    meter = QualityMeter(
+        ReferenceStatistics(50_000, 8, np.zeros(20), np.eye(20), real[:500]), make_extractor("digits-cnn", cpu)
+    )
+    at_home = meter.compare(same, 5, 200)
+    assert at_home["fid"] > 0.05
+    assert abs(at_home["fid_limit"]) < 0.15 * at_home["fid"]
+    away = meter.compare(same + torch.eye(20)[0] / 2, 5, 200)
+    assert away["fid_limit"] == pytest.approx(0.25, abs=0.05)
+
+
+def test_few_images_have_no_parts(cpu):
+    images = load_dataset("digits").images
+    meter = digits_meter(images, cpu)
+    assert {"fid", "fid_half"} < meter.measure(images[:6], 2, 4).keys()
+    assert not {"fid_quarter", "fid_limit"} & meter.measure(images[:6], 2, 4).keys()
+
+
 @pytest.mark.parametrize("corruption", ["noise", "blur", "contrast", "missing classes"])
 def test_distance_grows_with_the_damage(corruption, cpu):
     data = load_dataset("digits")
@@ -155,7 +189,8 @@ def test_one_registration_adds_a_metric(cpu):
     images = load_dataset("digits").images
     meter = digits_meter(images[::2], cpu)
     before = meter.measure(images[1::2], 5, 200)
-    assert list(before) == ["fid", "kid", "kid_subset_std", "precision", "recall"]
+    parts = ["fid_quarter", "fid_half", "fid_limit"]
+    assert list(before) == ["fid", *parts, "kid", "kid_subset_std", "precision", "recall"]
     register(Metric("toy", "toy", None, f"{__name__}:mean_feature"))
     try:
         after = meter.measure(images[1::2], 5, 200)
@@ -170,6 +205,9 @@ def test_one_registration_adds_a_metric(cpu):
 def test_labels_and_directions_of_metrics():
     assert {name: (metric.label, metric.lower_is_better) for name, metric in METRICS.items()} == {
         "fid": ("FD", True),
+        "fid_quarter": ("FD at n/4", None),
+        "fid_half": ("FD at n/2", None),
+        "fid_limit": ("FD, limit in 1/n", True),
         "kid": ("KID", True),
         "kid_subset_std": ("KID subset std", None),
         "precision": ("precision", False),

@@ -8,7 +8,7 @@ from made_up import SEEDS, shown
 
 from paper_figures.beyond import accounts as extra_accounts
 from paper_figures.claims.ledger import EQUAL_COMPUTE, judge
-from paper_figures.evidence.intervals import Verdict
+from paper_figures.evidence.criteria import Verdict
 from paper_figures.make_all import main
 
 NOISE = (0.997, 1.0, 1.003)  # what replicates differ by

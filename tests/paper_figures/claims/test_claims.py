@@ -14,10 +14,11 @@ from bench.spec.suites import get_suite
 from bench.store.records import Store
 from paper_figures import published
 from paper_figures.claims.ledger import CLAIMS, OWN_CLAIMS, draw, judge, ledger, summary
+from paper_figures.evidence.criteria import Verdict
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Verdict
 
 C, X, I, U = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.UNTESTED  # noqa: E741
+E = Verdict.EQUIVALENT
 NOISE = (0.997, 1.0, 1.003)  # what replicates differ by
 
 
@@ -67,11 +68,11 @@ def keys(*grids):
     return {cell.key for grid in grids for cell in get_cells(grid, get_suite("digits"), Selection())}
 
 
-CONTROLS = keys("controls", "learning-rates", "training-time") - keys("smoothing", "compute")
+CONTROLS = keys("controls", "learning-rates", "training-time", "panel") - keys("smoothing", "compute")
 
 
 def of_controls(cell):
-    """Whether only the grids on controls have a cell."""
+    """Whether only the grids on controls and on noise have a cell."""
     return cell.key in CONTROLS
 
 
@@ -108,7 +109,7 @@ def finding(statement, evidence):
         ("1-step JFB fails", (C, X, X)),
         ("Multi-step JFB is better", (C, I, X)),
         ("Stochastic JFB is better", (C, I, X)),
-        ("The gain is orthogonal", (C, I, X)),
+        ("The gain is orthogonal", (E, E, E)),  # the paper's ratios with DDPM and DDIM differ by 1.9
     ],
 )
 def test_verdicts_on_planted_results(statement, verdicts, evidences):
@@ -116,12 +117,22 @@ def test_verdicts_on_planted_results(statement, verdicts, evidences):
     assert found == verdicts
 
 
+def test_a_gain_that_depends_on_the_sampler_is_not_orthogonal_to_it(tmp_path, write_records):
+    def fid(cell):
+        gain = {"ddpm": 2.0, "unipc": 5.0}.get(cell.sampler, 2.2)
+        return NOISE[cell.seed] * (gain if cell.run.model == "dit" else 1.0)
+
+    found = finding("The gain is orthogonal", write_records(tmp_path, "samplers", seeds=(0, 1, 2), fid=fid))
+    assert (found.verdict, found.against) == (X, "UniPC / DDPM at 140 0.40")
+    assert "DDIM / DDPM at 140: 0.91 (" in found.measured
+
+
 @pytest.mark.parametrize("budget", [140, 280])
 def test_an_fpdm_that_is_behind_contradicts(budget, evidences):
     assert finding(f"FPDM is better at {budget}", evidences["behind"]).verdict is X
 
 
-@pytest.mark.parametrize(("results", "verdict"), [("paper", C), ("flat", C), ("behind", X)])
+@pytest.mark.parametrize(("results", "verdict"), [("paper", E), ("flat", E), ("behind", X)])
 def test_comparable_is_within_a_factor_of_one_and_a_half(results, verdict, evidences):
     assert finding("Comparable at 560", evidences[results]).verdict is verdict
 
@@ -135,7 +146,7 @@ def test_claims_on_footprints_and_residuals(evidences):
     assert finding("Reuse lowers residuals", evidences["flat"]).verdict is C
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(1.0, C), (1.25, X), (1.08, C), (0.8, X)])
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, E), (1.25, X), (1.08, E), (0.8, X)])
 def test_cost_compares_seconds_a_block_pass_round_by_round(tmp_path, write_records, factor, verdict):
     """Of the suite's own twins at 26 iterations; rounds that drift by a factor of 2.5 do not matter."""
     evidence = write_records(tmp_path, "throughput", seeds=(0, 1, 2))
@@ -246,4 +257,4 @@ def test_the_ledger_has_every_claim_with_its_rule(evidences):
         for claim in claims:
             assert f"| {claim.statement} | {claim.section} | {claim.published} |" in part
     assert "1 not tested" in papers
-    assert "committed before the records of the controls were made" in own
+    assert "committed before any record of controls was made" in own

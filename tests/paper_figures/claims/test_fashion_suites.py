@@ -148,7 +148,7 @@ def test_suites_of_one_dataset_are_told_apart(tmp_path, write_records):
     ]  # fmt: skip
     row = table.loc[("Fashion-MNIST (fashion-cpu)", "FPDM")]
     assert row[["FD", "KID", "precision", "recall"]].tolist() == ["1.000", "0.500", "0.910", "0.400"]
-    assert row[["best FPDM / DiT", "verdict"]].tolist() == ["0.50 (no interval)", "one replicate, noise unknown"]
+    assert row[["best FPDM / DiT", "verdict"]].tolist() == ["0.50 (no interval)", "one replicate, no verdict"]
     assert table.loc[("Fashion-MNIST (fashion)", "DiT"), "FD"] == "2.000 ± 0.000"
     assert table.loc[("digits", "DiT"), ["precision", "recall"]].tolist() == ["", ""]
     text = digits.path("tables", "table2.md").read_text()

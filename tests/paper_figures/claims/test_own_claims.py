@@ -11,8 +11,8 @@ from bench.spec.suites import get_suite
 from bench.store.records import Record, Store
 from paper_figures.claims import control_rules
 from paper_figures.claims.ledger import OWN_CLAIMS, judge, ledger, summary
+from paper_figures.evidence.criteria import Verdict
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Verdict
 
 C, X, I, U = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.UNTESTED  # noqa: E741
 NOISE = (0.997, 1.0, 1.003)  # what replicates differ by, not alike for all
@@ -142,7 +142,7 @@ def test_without_records_of_controls_nothing_is_tested(tmp_path):
         "no record of DiT, cached at 140, ddpm",
     ]
     own = ledger(evidence, summary(evidence)).split("## Claims of our own")[1]
-    assert "0 confirmed, 0 contradicted, 0 inconclusive, 5 not tested." in own
+    assert "0 confirmed, 0 equivalent, 0 contradicted, 0 inconclusive, 5 not tested." in own
 
 
 def test_a_suite_without_the_controls_says_which_it_lacks(tmp_path):

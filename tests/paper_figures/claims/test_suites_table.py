@@ -10,10 +10,11 @@ from bench.spec.suites import get_suite
 from bench.store.records import Store
 from paper_figures.claims import by_suite as extra_suites
 from paper_figures.claims.by_suite import Standing, agreement
-from paper_figures.claims.findings import Finding, judged
+from paper_figures.claims.findings import judged
 from paper_figures.claims.ledger import CLAIMS, OWN_CLAIMS, judge
+from paper_figures.evidence.criteria import Verdict, below, within
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.intervals import Ratio, Verdict, below, within
+from paper_figures.evidence.intervals import Ratio
 
 C, X, I, U = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.UNTESTED  # noqa: E741
 
@@ -125,5 +126,6 @@ def test_a_standing_in_words():
 def test_the_direction_of_a_lean_is_the_ratio_farthest_on_the_wrong_side():
     """Of 0.5 and 1.8, wanted within a factor of 1.5, 0.5 is farther from 1; 1.2 is within."""
     wide = {name: Ratio(value, value / 9, value * 9) for name, value in {"a": 0.5, "b": 1.8, "c": 1.2}.items()}
-    assert judged("", (lambda ratio: within(ratio, 1.5), wide)) == Finding(I, "", X, "a 0.50")
-    assert judged("", (below, {"a": wide["a"]})) == Finding(I, "", C, "")
+    found, other = judged("", (within(1.5), wide)), judged("", (below, {"a": wide["a"]}))
+    assert (found.verdict, found.lean, found.against) == (I, X, "a 0.50")
+    assert (other.verdict, other.lean, other.against) == (I, C, "")

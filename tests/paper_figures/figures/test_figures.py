@@ -43,7 +43,7 @@ def test_summary_finds_the_best_schedule_and_sets_the_published_value_beside_it(
     assert table.budget.tolist() == [140, 280, 560]
     assert table.iterations.tolist() == [5, 5, 5]
     assert table.ratio.tolist() == pytest.approx([0.25, 0.5, 1.0])
-    assert set(table.verdict) == {"one replicate, noise unknown"}
+    assert set(table.verdict) == {"one replicate, no verdict"}
     assert table.published_ratio.tolist() == pytest.approx([85.8 / 148.0, 43.3 / 80.9, 26.1 / 37.9])
 
 

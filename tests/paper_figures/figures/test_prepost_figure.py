@@ -23,14 +23,12 @@ def test_pre_post_layers_are_compared_at_the_iterations_that_the_other_replicate
     rows = fig7_prepost.by_layers(evidence).set_index(["n_pre", "budget"])
     assert set(rows.index) == {(n, budget) for n in (0, 2, 4) for budget in (140, 280, 560)}
     one = np.log([9.0, 20.0, 20.0])  # one layer; on its own samples replicate 0 would choose 1.0
-    lent = np.log([1.0, 20.0, 20.0]).var(ddof=1)  # trained once: the twin's spread, the larger of its two schedules
-    half = 4.302653 * math.sqrt(one.var(ddof=1) / 3 + lent)
+    half = 4.302653 * math.sqrt(one.var(ddof=1) / 3)
     four = rows.loc[(4, 560)]
     assert four.ratio == pytest.approx(42.0 / math.exp(one.mean()))
     assert (math.log(four.ratio / four.ratio_low), math.log(four.ratio_high / four.ratio)) == pytest.approx(
         (half, half)
     )
-    assert fig7_prepost._training(evidence.frame).endswith("0, 2, 4 layers.")
 
 
 def test_figure_7_has_the_ratios_to_one_layer_with_their_intervals(evidence_of, monkeypatch):
