@@ -93,9 +93,9 @@ def disagreement(found: Ratio, a: pd.DataFrame, b: pd.DataFrame) -> str:
     other, lower = [], below(found).holds
     for name, label in JUDGES.items():
         ours, theirs = (side[name].astype(float).mean(skipna=False) for side in (a, b))
-        if np.isfinite([ours, theirs]).all() and (ours < theirs) != lower:
+        if np.isfinite([ours, theirs]).all() and ((theirs < ours) if lower else (ours < theirs)):
             other.append(label)
-    return f"; by {' and '.join(other)} the other way round" if other else ""
+    return f"; the opposite by {' and '.join(other)}" if other else ""
 
 
 def twins(evidence: Evidence) -> pd.DataFrame:
