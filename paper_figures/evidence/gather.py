@@ -17,6 +17,7 @@ from bench.spec.cells import CELL_COLUMNS, Cell
 from bench.spec.contenders import Contender, Suite
 from bench.spec.extractors import get_extractor
 from bench.spec.measurements import AnyCell
+from bench.spec.metrics import SECOND_METRICS
 from bench.spec.selection import Selection, replicates
 from bench.spec.suites import get_suite
 from bench.store.records import Record, Store
@@ -25,6 +26,7 @@ from models.families import family_of
 
 METRICS = ("fid", "kid", "kid_subset_std")
 SHARES = ("precision", "recall")  # absent from older records, as are the peaks below
+SECOND = tuple(metric.name for metric in SECOND_METRICS.values())  # in features of a second extractor, where measured
 SHARES_NOTE = (
     "Precision: share of samples near a real image; recall: share of real images near a sample (Kynkäänniemi et al. "
     "2019); higher is better."
@@ -102,17 +104,19 @@ class Evidence:
             BadInputError: records of one frame were made with different references or extractors.
         """
         found = [*self.records("quality", ("done", "diverged"))]
-        for name in ("reference", "extractor"):
-            if len(digests := {record.inputs[name] for _, record in found}) > 1:
+        for name in ("reference", "extractor", "second_reference", "second_extractor"):
+            if len(digests := {record.inputs[name] for _, record in found if name in record.inputs}) > 1:
                 raise BadInputError(
                     f"records of {self.grid} have different {name}s ({', '.join(digests)}): evaluate again"
                 )
         rows: list[dict[str, Any]] = []
         for cell, record in found:
-            quality = record.metrics if record.status == "done" else dict.fromkeys(METRICS, np.inf)
+            lost = (*METRICS, *(SECOND if "second_extractor" in record.inputs else ()))
+            quality = record.metrics if record.status == "done" else dict.fromkeys(lost, np.inf)
             cost = {name: record.cost.get(key, absent) for name, (key, absent) in COSTS.items()}
             rows.append(cell.row() | quality | cost | _timing(record))
-        frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *METRICS, *SHARES, *COSTS, *TIMES, *PEAKS, "timed_on"])
+        measured = (*METRICS, *SHARES, *SECOND)
+        frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *measured, *COSTS, *TIMES, *PEAKS, "timed_on"])
         if len(frame) and frame.timed_on.nunique() > 1:  # times of different machines are never merged
             frame[list(TIMES)] = float("nan")
         return frame
@@ -266,11 +270,25 @@ class Evidence:
 
     @property
     def shares_note(self) -> str:
-        """Sentences that define precision and recall and give the floor's; empty where no record has them."""
+        """Sentences that define precision and recall and give the floor's, and on a second extractor's distance.
+
+        Empty where no record has them.
+        """
         if not self.frame.precision.notna().any():
-            return ""
+            return self.second_note
         real = " Of the floor's images: {precision:.3f}, {recall:.3f}.".format(**self.floor) if self.floor else ""
-        return SHARES_NOTE + real
+        return f"{SHARES_NOTE}{real} {self.second_note}".rstrip()
+
+    @property
+    def second_note(self) -> str:
+        """A sentence on the distance in a second extractor's features; empty where no record has it."""
+        protocols = (record.cell.get("protocol", {}) for _, record in self.records("quality"))
+        used = {(known["name"], known["network"]): None for one in protocols if (known := one.get("second"))}
+        return " ".join(
+            f"{SECOND_METRICS[name].label}: Fréchet distance of the same samples in {network} features; schedules are "
+            "chosen by FD."
+            for name, network in used
+        )
 
     @property
     def peak_memory(self) -> str:
