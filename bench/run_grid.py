@@ -27,6 +27,7 @@ from bench.spec.selection import Selection
 from bench.store.own_images import write_own
 from bench.store.prices import needs_prices, resolved
 from bench.store.records import Store, missing
+from bench.store.second import check_second, second_in_plan, with_second
 from bench.store.table import write_rows
 from bench.system.command_line import Group, parse, run
 from bench.system.errors import BadInputError
@@ -124,6 +125,8 @@ def main(argv: list[str] | None = None) -> int:
         any(name in GRIDS and GRIDS[name].gpu for name in cells.grid),
     )
     selection = resolved(selection_of(cells, arguments.training), store, suite)
+    weights = arguments.places.dinov2_weights
+    selection = with_second(selection, suite, store.root) if weights else selection
     check_floor(suite, selection, arguments.places)
     if cells.list_cells:
         chosen = _choose(cells, cells_of(cells.grid, suite, selection))
@@ -140,9 +143,13 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(plan(suite, store, found, todo, place.capacity())))
         if selection.prices is None and _needs_prices(cells, selection, suite):
             print("seconds are not calibrated: cells whose steps depend on them come on top")
+        judged = any(cell.measure == "quality" for cell in found)
+        if judged and (line := second_in_plan(selection, suite, store.root, weights)):
+            print(line)
         if get_dataset(suite.dataset).is_latent and selection.reference is None:
             print("there is no reference yet (bench/reference.py): the keys of the cells change when there is one")
         return 0
+    check_second(selection, suite, store.root, weights)
     store.check_writable()
     forget_batches(store, found, todo)
     _put_elsewhere(arguments, store, todo)

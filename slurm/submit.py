@@ -234,6 +234,7 @@ def _absolute(places: Places) -> Places:
         prepared=places.prepared.resolve(),
         vae=str(Path(places.vae).resolve()) if places.vae and Path(places.vae).is_dir() else places.vae,
         inception_weights=weights and weights.resolve(),
+        dinov2_weights=places.dinov2_weights and places.dinov2_weights.resolve(),
         data=data and data.resolve(),
         held_out=places.held_out and places.held_out.resolve(),
     )

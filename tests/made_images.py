@@ -79,6 +79,41 @@ def make_inception(path):
     return path
 
 
+def dinov2_state(seed=0, dimensions=384, depth=12):
+    """Random weights of DINOv2 under the names of its own files; by default of the smallest size, ViT-S/14."""
+    wide = 4 * dimensions
+    block = {
+        "norm1.weight": (dimensions,), "norm1.bias": (dimensions,), "attn.qkv.weight": (3 * dimensions, dimensions),
+        "attn.qkv.bias": (3 * dimensions,), "attn.proj.weight": (dimensions, dimensions),
+        "attn.proj.bias": (dimensions,),
+        "ls1.gamma": (dimensions,), "norm2.weight": (dimensions,), "norm2.bias": (dimensions,),
+        "mlp.fc1.weight": (wide, dimensions), "mlp.fc1.bias": (wide,), "mlp.fc2.weight": (dimensions, wide),
+        "mlp.fc2.bias": (dimensions,), "ls2.gamma": (dimensions,),
+    }  # fmt: skip
+    shapes = {
+        "cls_token": (1, 1, dimensions), "pos_embed": (1, 1 + 37**2, dimensions), "mask_token": (1, dimensions),
+        "patch_embed.proj.weight": (dimensions, 3, 14, 14), "patch_embed.proj.bias": (dimensions,),
+        **{f"blocks.{i}.{name}": shape for i in range(depth) for name, shape in block.items()},
+        "norm.weight": (dimensions,), "norm.bias": (dimensions,),
+    }  # fmt: skip
+    generator, state = torch.Generator().manual_seed(seed), {}
+    for name, shape in shapes.items():
+        noise = torch.randn(shape, generator=generator)
+        if name.endswith(("norm1.weight", "norm2.weight", "norm.weight", "gamma")):
+            state[name] = 1 + 0.1 * noise
+        elif name.endswith("weight"):
+            state[name] = noise / noise[0].numel() ** 0.5
+        else:
+            state[name] = noise if name in ("cls_token", "pos_embed") else 0.1 * noise
+    return state
+
+
+def make_dinov2(path, **changes):
+    """`dinov2_state` in a file; 88 MB."""
+    torch.save(dinov2_state(**changes), path)
+    return path
+
+
 def pictures(count, seed=0):
     """Noise, (count, 3, 24, 24)."""
     return torch.randint(0, 256, (count, 3, 24, 24), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)

@@ -39,7 +39,8 @@ class Inputs:
 
     Attributes:
         training: summary of the training behind the weights; None without one.
-        digests: digests of checkpoint, reference, extractor and, in a latent suite, latents and autoencoder.
+        digests: digests of checkpoint, reference, extractor and, in a latent suite, latents and autoencoder; of a
+            second extractor and its reference, if there is one.
     """
 
     def __init__(self, cell: AnyCell, training: dict[str, Any] | None, checkpoint_digest: str) -> None:
@@ -52,6 +53,11 @@ class Inputs:
                 "reference": protocol.reference_digest,
                 "extractor": protocol.extractor_digest,
             }
+            if second := protocol.second:
+                self.digests |= {
+                    "second_reference": second.reference_digest,
+                    "second_extractor": second.extractor_digest,
+                }
             if training is not None and "images" in training:
                 self.digests |= {name: training[name] for name in ("data", "images", "vae")}
 

@@ -19,14 +19,14 @@ from bench.evaluation.samples import Sampling
 from bench.machine.devices import hardware_name
 from bench.machine.provenance import code_digest
 from bench.profiling.peak_memory import PeakMemory
-from bench.quality.extractor import make_extractor
-from bench.quality.meter import Measurement, QualityMeter
+from bench.quality.extractor import make_extractor, make_second
+from bench.quality.meter import Measurement, QualityMeter, SecondJudge
 from bench.quality.reference_statistics import ReferenceStatistics, check_extractor, reference_of
 from bench.sampling.cost import cost_of
 from bench.sampling.sampler import DivergedError
 from bench.sampling.setting import Setting
 from bench.sampling.solvers import solver_of
-from bench.spec.cells import Cell, Protocol
+from bench.spec.cells import Cell, Protocol, Second
 from bench.spec.datasets import get_dataset
 from bench.spec.measurements import Floor
 from bench.store.finished_batches import Part, Partial
@@ -40,11 +40,11 @@ class Meters:
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._meters: dict[tuple[str, ...], QualityMeter] = {}
+        self._meters: dict[tuple[Any, ...], QualityMeter] = {}
 
     def get(self, suite: str, dataset: str, protocol: Protocol) -> QualityMeter:
         """The meter of a protocol. BadInputError if its reference or extractor is missing or another."""
-        key = dataset, protocol.extractor, protocol.reference_digest, protocol.extractor_digest
+        key = dataset, protocol.extractor, protocol.reference_digest, protocol.extractor_digest, protocol.second
         if key not in self._meters:
             places = self._setting.places
             kept = reference_of(protocol, places.prepared, suite) if get_dataset(dataset).is_latent else None
@@ -54,8 +54,16 @@ class Meters:
             if images is not None:
                 kept = ReferenceStatistics.from_images(images, extractor)
             assert kept is not None
-            self._meters[key] = QualityMeter(kept, extractor)
+            second = self._second(suite, protocol.second) if protocol.second else None
+            self._meters[key] = QualityMeter(kept, extractor, second)
         return self._meters[key]
+
+    def _second(self, suite: str, second: Second) -> SecondJudge:
+        places = self._setting.places
+        reference = reference_of(second, places.prepared, suite)
+        extractor = make_second(second.name, self._setting.device, places.dinov2_weights)
+        check_extractor(extractor, second)
+        return SecondJudge(second.name, reference, extractor)
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 import torch
 from torch import Tensor, nn
 
-from bench.spec.extractors import get_extractor
+from bench.spec.extractors import SECOND_EXTRACTORS, get_extractor
 
 
 class Extractor:
@@ -50,3 +50,9 @@ def make_extractor(
     """
     extractor = get_extractor(name)
     return resolve_name(extractor.loads)(extractor, device, weights, images)
+
+
+def make_second(name: str, device: torch.device, weights: Path | None) -> Extractor:
+    """The second extractor registered as `name`, with the weights of a file. Errors as in `make_extractor`."""
+    extractor = SECOND_EXTRACTORS[name]
+    return resolve_name(extractor.loads)(extractor, device, weights)

@@ -8,13 +8,25 @@ from bench.quality.extractor import Extractor
 FEATURE_BATCH = 100  # fixed, because the last bits of features change with the batch size
 
 
+class Joined:
+    """Several extractors as one: their features of an image, one after the other."""
+
+    def __init__(self, *extractors: Extractor) -> None:
+        self._extractors = extractors
+        self.dimensions = sum(one.dimensions for one in extractors)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (batch, channels, size, size) -> (batch, dimensions), float32 on the CPU."""
+        return torch.cat([extractor(images) for extractor in self._extractors], dim=1)
+
+
 class FeatureStream:
     """Computes features of images that come in batches of any size, always FEATURE_BATCH images at a time.
 
     The features do not depend on the size of the batches. At most one batch and FEATURE_BATCH images are kept.
     """
 
-    def __init__(self, extractor: Extractor) -> None:
+    def __init__(self, extractor: Extractor | Joined) -> None:
         self._extractor = extractor
         self.waiting: Tensor | None = None  # images without features yet; set it to continue another stream
 

@@ -1,18 +1,33 @@
 """Quality of generated images against a reference, from images that come batch by batch."""
 
+from dataclasses import dataclass
 from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
 
 from bench.quality.extractor import Extractor
-from bench.quality.features import FeatureStream
+from bench.quality.features import FeatureStream, Joined
 from bench.quality.kid import KernelDistance
 from bench.quality.metrics import Comparison
 from bench.quality.precision_recall import PrecisionRecall
 from bench.quality.reference_statistics import ReferenceStatistics
-from bench.spec.metrics import METRICS
+from bench.spec.metrics import METRICS, SECOND_METRICS
 from bench.system.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class SecondJudge:
+    """A second extractor, and statistics of the real images in its features.
+
+    Attributes:
+        name: as registered in `bench.spec.extractors.SECOND_EXTRACTORS`.
+        reference, extractor: as of a `QualityMeter`.
+    """
+
+    name: str
+    reference: ReferenceStatistics
+    extractor: Extractor
 
 
 class QualityMeter:
@@ -21,15 +36,17 @@ class QualityMeter:
     Args:
         reference: statistics of the real images.
         extractor: the extractor that made the reference's features.
+        second: measures one more distance, in features of its own.
     """
 
-    def __init__(self, reference: ReferenceStatistics, extractor: Extractor) -> None:
-        self._reference, self._extractor = reference, extractor
+    def __init__(self, reference: ReferenceStatistics, extractor: Extractor, second: SecondJudge | None = None) -> None:
+        self._reference, self._extractor, self._second = reference, extractor, second
         self._kernels, self._balls = KernelDistance(reference.features), PrecisionRecall(reference.features)
 
     def start(self) -> "Measurement":
         """A measurement that takes images batch by batch."""
-        return Measurement(self, FeatureStream(self._extractor))
+        own, second = self._extractor, self._second
+        return Measurement(self, FeatureStream(Joined(own, second.extractor) if second else own))
 
     def check_size(self, image_size: int) -> None:
         """BadInputError if the reference has images of another size, in pixels a side."""
@@ -48,11 +65,18 @@ class QualityMeter:
     def compare(self, features: Tensor, kid_subsets: int, kid_subset_size: int) -> dict[str, float]:
         """Metrics of features, (count, dimensions), by name. KID's subsets have at most `kid_subset_size` images.
 
-        Metrics that need more images are left out.
+        A second extractor's features follow the others in each row. Metrics that need more images are left out.
         """
-        comparison = Comparison(features, self._reference, self._kernels, self._balls, kid_subsets, kid_subset_size)
+        own, others = (part.contiguous() for part in features.tensor_split([len(self._reference.mu)], dim=1))
+        comparison = Comparison(own, self._reference, self._kernels, self._balls, kid_subsets, kid_subset_size)
         found = {name: resolve_name(metric.compute)(comparison) for name, metric in METRICS.items()}
-        return {name: value for name, value in found.items() if value is not None}
+        measured = {name: value for name, value in found.items() if value is not None}
+        if self._second is None:
+            return measured
+        real, metric = self._second.reference, SECOND_METRICS[self._second.name]
+        judges = KernelDistance(real.features), PrecisionRecall(real.features)
+        comparison = Comparison(others, real, *judges, kid_subsets, kid_subset_size)
+        return measured | {metric.name: resolve_name(metric.compute)(comparison)}
 
 
 class Measurement:

@@ -43,8 +43,14 @@ class Comparison:
 
         The parts are of equal size, in the order of the images. Parts of fewer than two images are left out.
         """
-        sizes = dict.fromkeys(len(self.features) // parts for parts in (1, 2, 4))
-        return {size: float(np.mean([*map(self._distance, self._parts(size))])) for size in sizes if size > 1}
+        sizes = (size for parts in (2, 4) if (size := len(self.features) // parts) > 1)
+        of_parts = {size: float(np.mean([*map(self._distance, self._parts(size))])) for size in sizes}
+        return {len(self.features): self.frechet_distance} | of_parts
+
+    @cached_property
+    def frechet_distance(self) -> float:
+        """Frechet distance of all images."""
+        return self._distance(self.features)
 
     def _parts(self, size: int) -> Iterable[Tensor]:
         """The features in parts of a size; what is left over is left out."""
@@ -69,7 +75,7 @@ class Comparison:
 
 def frechet_distance(comparison: Comparison) -> float:
     """Frechet distance between Gaussians fitted to both sides' features."""
-    return comparison.frechet_distances[len(comparison.features)]
+    return comparison.frechet_distance
 
 
 def frechet_distance_of_quarters(comparison: Comparison) -> float | None:

@@ -17,7 +17,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics
 
 from bench.quality.extractor import Extractor
 from bench.quality.features import FeatureStream
-from bench.spec.cells import Protocol
+from bench.spec.cells import Protocol, Second
 from bench.spec.reference import Reference
 from bench.store.tensors import read_metadata, read_tensors
 from bench.system.errors import BadInputError
@@ -111,8 +111,8 @@ def load_statistics(path: Path) -> tuple[ReferenceStatistics, Reference]:
     return ReferenceStatistics(reference.images, reference.image_size, mu.numpy(), sigma.numpy(), features), reference
 
 
-def reference_of(protocol: Protocol, prepared: Path, suite: str) -> ReferenceStatistics:
-    """The statistics that a protocol names. BadInputError if they are missing."""
+def reference_of(protocol: Protocol | Second, prepared: Path, suite: str) -> ReferenceStatistics:
+    """The statistics that a protocol, or its second extractor, names. BadInputError if they are missing."""
     if not protocol.reference_digest:
         raise BadInputError(f"suite {suite} has no reference statistics: run bench/reference.py --suite {suite}")
     path = statistics_path(prepared / suite, protocol.reference_digest)
@@ -122,8 +122,8 @@ def reference_of(protocol: Protocol, prepared: Path, suite: str) -> ReferenceSta
     return statistics
 
 
-def check_extractor(extractor: Extractor, protocol: Protocol) -> None:
-    """BadInputError unless the extractor has the weights that the protocol's reference was made with."""
+def check_extractor(extractor: Extractor, protocol: Protocol | Second) -> None:
+    """BadInputError unless the extractor has the weights that the reference was made with."""
     _check_digest(f"the weights of {extractor.name}", "features", extractor.digest, protocol.extractor_digest)
 
 

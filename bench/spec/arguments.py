@@ -120,6 +120,9 @@ class Places(Results):
     """Hub id or folder of the autoencoder; default: the one that encoded the latents."""
     inception_weights: Path | None = None
     """File with the weights of the Inception features; by default torch-fidelity's download."""
+    dinov2_weights: Path | None = None
+    """File with DINOv2's weights: measure the Frechet distance in its features too, of 256-pixel suites whose reference
+    has them (bench/reference.py)."""
 
     def latents(self, suite: str) -> Path:
         """The folder of a suite's latents."""

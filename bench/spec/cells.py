@@ -96,6 +96,31 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
+class Second:
+    """A second extractor and a reference of its features, to which one more Frechet distance is measured.
+
+    Attributes:
+        name: as registered in `bench.spec.extractors.SECOND_EXTRACTORS`.
+        network: which network its weights are of.
+        extractor_digest, reference_digest: as in `Protocol`.
+    """
+
+    name: str
+    network: str
+    extractor_digest: str
+    reference_digest: str
+
+    def identity(self) -> dict[str, str]:
+        """Part of a protocol's identity; names are frozen."""
+        return {
+            "name": self.name,
+            "network": self.network,
+            "extractor_digest": self.extractor_digest,
+            "reference_digest": self.reference_digest,
+        }
+
+
+@dataclass(frozen=True)
 class Protocol:
     """Conditions of a quality number beside network and schedule. Tables compare cells of one protocol only.
 
@@ -113,6 +138,7 @@ class Protocol:
         spacing: spacing of the timesteps (`models.diffusion.timesteps`).
         guidance_scale: scale of classifier-free guidance; 1 means none.
         guidance_channels: how many of the first channels are guided.
+        second: the second extractor, if one measures too.
     """
 
     samples: int
@@ -126,10 +152,12 @@ class Protocol:
     spacing: str = "linspace"
     guidance_scale: float = 1.0
     guidance_channels: int = 0
+    second: Second | None = None
 
     def identity(self) -> dict[str, Any]:
         """Part of a cell's identity; names are frozen."""
-        return {
+        second = {"second": self.second.identity()} if self.second else {}
+        return second | {
             "samples": self.samples,
             "batch_size": self.batch_size,
             "extractor": self.extractor,

@@ -85,6 +85,8 @@ class EvaluationRecipe:
         batch_size: images sampled at once.
         extractor: name of the feature extractor; numbers of different extractors are never compared.
         extractor_digest: digest of its weights, if its registration has none.
+        second_extractor: name of an extractor whose Frechet distance is measured too, of the same samples, if the user
+            gives its weights and the results have statistics of its features; empty for none.
         kid_subsets, kid_subset_size: subsets of the kernel distance (Binkowski et al. 2018), and images in each.
         dtype: arithmetic of sampling, one of SAMPLING_DTYPES.
     """
@@ -97,6 +99,7 @@ class EvaluationRecipe:
     kid_subset_size: int = 1000
     dtype: str = "fp32"
     extractor_digest: str = ""
+    second_extractor: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bench.system.errors import BadInputError
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's, the usual extractor of 256-pixel images
+DINOV2 = "dinov2"  # torch-fidelity's, of any size that it has: a second extractor of 256-pixel images
 PIXELS = "pixels"  # principal components of the reference images' pixels: for any images, and weak
 
 
@@ -35,6 +36,9 @@ class FeatureExtractor:
 
 
 EXTRACTORS: dict[str, FeatureExtractor] = {}
+# Extractors beside a suite's own, which judge by one metric (`bench.spec.metrics.SECOND_METRICS`). They are loaded as
+# the others are; the name of the extractor that is loaded says which network the weights are of.
+SECOND_EXTRACTORS = {DINOV2: FeatureExtractor(DINOV2, "bench.quality.dinov2:load_dinov2", described="DINOv2")}
 
 
 def register(extractor: FeatureExtractor) -> None:

@@ -22,6 +22,8 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {}  # in the order of the records' metrics
+# The one metric of a second extractor, by its name. Records have it where the user gave the extractor's weights.
+SECOND_METRICS = {"dinov2": Metric("fd_dinov2", "FD (DINOv2)", True, "bench.quality.metrics:frechet_distance")}
 
 
 def register(metric: Metric) -> None:

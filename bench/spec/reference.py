@@ -7,7 +7,7 @@ Pixel suites name their reference by the dataset's digest (`bench.spec.datasets`
 from dataclasses import dataclass
 from typing import Any
 
-from bench.spec.cells import spec_hash
+from bench.spec.cells import Second, spec_hash
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,7 @@ class Reference:
     def identity(self) -> str:
         """SHA-256, in hex: the name of the statistics in protocols and in their file's name."""
         return spec_hash(self.spec(), 64)
+
+    def of_second(self, name: str) -> Second:
+        """The reference as a protocol has it, of the second extractor of that name."""
+        return Second(name, self.extractor, self.extractor_digest, self.identity)

@@ -26,6 +26,7 @@ class Selection:
         account: currency of budgets.
         prices: calibrated seconds, if the results folder has them.
         reference: reference of a latent suite, if the results folder has one.
+        second: reference in the features of the suite's second extractor, if that is to measure too.
         dtype: arithmetic of sampling.
 
     Raises:
@@ -41,6 +42,7 @@ class Selection:
     account: str = "blocks"
     prices: Prices | None = None
     reference: Reference | None = None
+    second: Reference | None = None
     dtype: str | None = None
 
     def __post_init__(self) -> None:
@@ -114,7 +116,7 @@ def replicates(suite: Suite, selection: Selection) -> tuple[int, ...]:
 
 
 def protocol(suite: Suite, selection: Selection) -> Protocol:
-    """The suite's protocol with the selection's sample count and dtype."""
+    """The suite's protocol with the selection's sample count, dtype and second extractor."""
     recipe = suite.evaluation
     samples = recipe.samples if selection.samples is None else selection.samples
     dataset = get_dataset(suite.dataset)
@@ -132,4 +134,5 @@ def protocol(suite: Suite, selection: Selection) -> Protocol:
         kid_subsets=recipe.kid_subsets,
         kid_subset_size=min(recipe.kid_subset_size, samples),
         dtype=selection.dtype or recipe.dtype,
+        second=selection.second.of_second(recipe.second_extractor) if selection.second else None,
     )

@@ -6,6 +6,7 @@ from typing import Any
 from bench.spec.contenders import Contender, EvaluationRecipe, Suite, TrainingRecipe
 from bench.spec.controls import controls
 from bench.spec.datasets import OWN, OwnImages
+from bench.spec.extractors import DINOV2
 from bench.system.errors import BadInputError
 from models.config import ModelConfig
 from models.families import family_of
@@ -119,7 +120,12 @@ for _name, _classes, _days in (("imagenet", 1000, 4), ("celebahq", 0, 1), ("ffhq
                 num_classes=_classes,
             ),
             evaluation=EvaluationRecipe(
-                samples=50_000, batch_size=100, extractor="inception-v3-compat", seeds=(0,), dtype="fp16"
+                samples=50_000,
+                batch_size=100,
+                extractor="inception-v3-compat",
+                seeds=(0,),
+                dtype="fp16",
+                second_extractor=DINOV2,
             ),
             gpus=8,
             ablation_seconds=DAY,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.spec.cells import Cell, TrainingRun
 from bench.spec.measurements import AnyCell
+from bench.store.second import with_distance
 from bench.system.errors import BadInputError
 from bench.system.files import check_writable, read_bytes, read_if_there, write_json, write_whole
 from models.pretrained import CONFIG
@@ -40,7 +41,8 @@ class Record:
         reason: explains a status other than `done`.
         cell: the cell's line of `--list`, its protocol and its training run.
         inputs: digests of checkpoint, reference statistics and extractor.
-        metrics: quality, where `fid` is the Frechet distance in the extractor's features; or bytes, or seconds.
+        metrics: quality, where `fid` is the Frechet distance in the extractor's features, and a second extractor's has
+            a name of its own; or bytes, or seconds.
         cost: block passes, injections, MACs per image, as counted; `comparable` is false if they exceed the budget.
         series: longer measurements: `residuals` by batch, step and iteration.
         timing: seconds and rates, with the numbers of threads and workers.
@@ -160,7 +162,14 @@ class Store:
         return summary
 
     def current(self, cell: AnyCell) -> Record | None:
-        """The cell's record, if it is of the weights of the run's last training and its images, if any, exist."""
+        """The cell's record, if it is of the weights of the run's last training and its images, if any, exist.
+
+        If a second extractor measured the same samples too, the record that has its distance comes first.
+        """
+        for fuller in with_distance(cell, self.root):
+            record = self.read(fuller)
+            if record is not None and record.status in ("done", "diverged") and self.is_current(record):
+                return record
         record = self.read(cell)
         return record if record is not None and self.is_current(record) else None
 

@@ -9,12 +9,13 @@ from bench.spec.cells import CELL_COLUMNS
 from bench.spec.contenders import Suite
 from bench.spec.grids.membership import Membership, memberships
 from bench.spec.measurements import AnyCell
-from bench.spec.metrics import METRICS
+from bench.spec.metrics import METRICS, SECOND_METRICS
 from bench.spec.selection import Selection
 from bench.spec.suites import SUITES, own_suite
 from bench.store.own_images import read_own
 from bench.store.prices import resolved
 from bench.store.records import Record, Store
+from bench.store.second import with_second
 from bench.system.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ABSENT, OUTDATED = "absent", "outdated"  # states beside those of records: no record, or of weights that were replaced
 QUALITY = {name: name.replace("fid", "fd") for name in METRICS}  # in other features than Inception's it is no FID
+SECOND = [metric.name for metric in SECOND_METRICS.values()]  # columns where a record has them
 TIMES = {"sampling_s": "seconds", "images_per_s": "images_per_s", "latency_s": "latency_s"}
 COLUMNS = (
     "grids", "accounts", "suite", "measure", "contender", "label", "family", "budget", "n_pre", "iterations", "n_post",
@@ -55,25 +57,36 @@ def load(folder: Path | str) -> "pd.DataFrame":
     known: dict[str, Membership] = {}
     for name in dict.fromkeys(record.cell["suite"] for record in records):
         if (suite := _suite(name, store)) is not None:
-            known |= memberships(suite, resolved(Selection(), store, suite))
+            selection = resolved(Selection(), store, suite)
+            known |= memberships(suite, selection)
+            if (fuller := with_second(selection, suite, store.root)).second:
+                known |= memberships(suite, fuller)
     rows = [_row(record.cell, record, store, known) for record in records]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    kinds = {name: "boolean" if name in FLAGS else float for name in COLUMNS if name not in TEXTS}
-    return frame.astype(kinds)
+    columns = _columns(rows)
+    kinds = {name: "boolean" if name in FLAGS else float for name in columns if name not in TEXTS}
+    return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
 def write_rows(file: IO[str], cells: Iterable[AnyCell], store: Store, known: Mapping[str, Membership]) -> None:
     """Write the rows of cells as CSV, in their order, with or without a record. `known`: as `memberships` returns."""
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    rows = [_row(cell.spec(), store.current(cell) or store.read(cell), store, known) for cell in cells]
+    writer = csv.DictWriter(file, _columns(rows), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_row(cell.spec(), store.read(cell), store, known) for cell in cells)
+    writer.writerows(rows)
+
+
+def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """COLUMNS, and after the other metrics those of second extractors that a row has."""
+    measured = [name for name in SECOND if any(row[name] is not None for row in rows)]
+    at = COLUMNS.index([*QUALITY.values()][-1]) + 1
+    return [*COLUMNS[:at], *measured, *COLUMNS[at:]]
 
 
 def _row(
     spec: Mapping[str, Any], record: Record | None, store: Store, known: Mapping[str, Membership]
 ) -> dict[str, Any]:
     """The row of a cell's description (`Cell.spec`) and its record."""
-    key, member = spec["key"], known.get(spec["key"], Membership())
+    member = known.get(spec["key"], Membership())
     run, protocol = spec.get("run", {}), spec.get("protocol", {})
     recipe = run.get("recipe", {})
     found = {name: spec.get(name) for name in CELL_COLUMNS} | {
@@ -92,9 +105,9 @@ def _row(
         found |= _measured(record) | {
             "status": record.status if store.is_current(record) else OUTDATED,
             "reason": record.reason,
-            "path": f"records/{key}.json",
+            "path": f"records/{record.key}.json",
         }
-    return {name: _value(name, found.get(name)) for name in COLUMNS}
+    return {name: _value(name, found.get(name)) for name in (*COLUMNS, *SECOND)}
 
 
 def _suite(name: str, store: Store) -> Suite | None:
@@ -114,9 +127,12 @@ def _contender(spec: Mapping[str, Any], suite: Suite | None) -> dict[str, str]:
 def _measured(record: Record) -> dict[str, Any]:
     """Metrics, what was spent, and seconds. Distances are infinite if the cell diverged."""
     lost = {name: float("inf") for name, metric in METRICS.items() if metric.lower_is_better}
+    if second := record.cell.get("protocol", {}).get("second"):
+        lost[SECOND_METRICS[second["name"]].name] = float("inf")
     metrics = lost if record.status == "diverged" else record.metrics
     return record.cost | {
         **{column: metrics[name] for name, column in QUALITY.items() if name in metrics},
+        **{name: metrics[name] for name in SECOND if name in metrics},
         **{column: record.timing[name] for name, column in TIMES.items() if name in record.timing},
         "hardware": record.environment.get("hardware"),
         "finished_at": record.finished_at,

@@ -12,18 +12,18 @@ import pandas as pd
 from models.diffusion.samplers import label_of
 from paper_figures.evidence.columns import mean_columns, plus_minus
 from paper_figures.evidence.comparisons import chosen, complete, in_steps, most_often
-from paper_figures.evidence.gather import BESIDE_FD, Evidence
+from paper_figures.evidence.gather import PARTS, Evidence
 from paper_figures.evidence.pairing import where
 from paper_figures.tables.writing import Table, drawn
 
 GRID = "compute"
 TITLE = "FD by number of images"
-JUDGES = (*BESIDE_FD[:2], "fid", "fid_limit", "kid")
+JUDGES = (*PARTS[:2], "fid", "fid_limit", "kid")
 
 
 def tables(evidence: Evidence) -> list[Table]:
     """The table, if records have FD of parts of their images."""
-    if evidence.frame[list(BESIDE_FD)].isna().all(axis=None):
+    if evidence.frame[list(PARTS)].isna().all(axis=None):
         return []
     table = summary(evidence)
     note = (

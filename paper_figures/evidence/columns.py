@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 
 from bench.spec.cells import CELL_COLUMNS
+from bench.spec.metrics import SECOND_METRICS
 from paper_figures.evidence.criteria import Verdict, below
-from paper_figures.evidence.gather import SHARES
+from paper_figures.evidence.gather import SECOND, SHARES
 from paper_figures.evidence.intervals import Ratio, half_width
 
+BESIDE_FD = (*SHARES, *SECOND)  # measured of some cells only
+LABELS = {metric.name: metric.label for metric in SECOND_METRICS.values()}  # headings that are not the names
 EQUAL = 0.01  # a ratio whose interval is this near to 1 is called equal
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     """A row per network and schedule: quality as mean with its 95% interval over replicates; medians of the times."""
-    shares = [name for name in SHARES if frame[name].notna().any()]
+    shares = [name for name in BESIDE_FD if frame[name].notna().any()]
     keys = [c for c in CELL_COLUMNS if c not in ("seed", "train_seed", "train_run", "key")]
 
     def half(values: pd.Series) -> float:
@@ -45,8 +48,9 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def quality_columns(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """FD, KID and, where there are any, precision and recall of `over_seeds`."""
-    shares = {name: plus_minus(rows[name], rows[f"{name}_half"]) for name in SHARES if name in rows}
+    """FD, KID and, where there are any, precision, recall and a second extractor's distance of `over_seeds`."""
+    known = [name for name in BESIDE_FD if name in rows]
+    shares = {LABELS.get(name, name): plus_minus(rows[name], rows[f"{name}_half"]) for name in known}
     return {"FD": plus_minus(rows.fd, rows.fd_half), "KID": plus_minus(rows.kid, rows.kid_half)} | shares
 
 
@@ -57,9 +61,12 @@ def mean_columns(values: pd.Series, prefix: str) -> dict[str, float]:
 
 
 def share_columns(cells: pd.DataFrame, prefix: str = "") -> dict[str, float]:
-    """Precision and recall of cells: means over replicates with halves of their intervals; NaN where not measured."""
+    """Precision, recall and a second extractor's distance of cells: means over replicates, halves of their intervals.
+
+    NaN where not measured.
+    """
     found: dict[str, float] = {}
-    for name in SHARES:
+    for name in BESIDE_FD:
         values = cells[name].astype(float).groupby(cells.seed).mean().to_numpy()
         found[f"{prefix}{name}"] = values.mean() if len(values) else math.nan
         found[f"{prefix}{name}_half"] = half_width(values)
@@ -68,13 +75,16 @@ def share_columns(cells: pd.DataFrame, prefix: str = "") -> dict[str, float]:
 
 def readable_shares(table: pd.DataFrame, prefix: str = "", heading: str = "{}") -> dict[str, list[str]]:
     """Columns of `share_columns` for people, by heading; none where nothing was measured."""
-    known = [name for name in SHARES if f"{prefix}{name}" in table and table[f"{prefix}{name}"].notna().any()]
-    return {heading.format(name): plus_minus(table[f"{prefix}{name}"], table[f"{prefix}{name}_half"]) for name in known}
+    known = [name for name in BESIDE_FD if f"{prefix}{name}" in table and table[f"{prefix}{name}"].notna().any()]
+    return {
+        heading.format(LABELS.get(name, name)): plus_minus(table[f"{prefix}{name}"], table[f"{prefix}{name}_half"])
+        for name in known
+    }
 
 
 def with_measured(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without columns of precision and recall that are empty."""
-    of_shares = [name for name in map(str, table) if name.removesuffix("_half").endswith(SHARES)]
+    """The table without columns of precision, recall and a second extractor's distance that are empty."""
+    of_shares = [name for name in map(str, table) if name.removesuffix("_half").endswith(BESIDE_FD)]
     empty = [name for name in of_shares if table[name.removesuffix("_half")].isna().all()]
     return table.drop(columns=empty)
 

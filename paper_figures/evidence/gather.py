@@ -18,6 +18,7 @@ from bench.spec.contenders import Contender, Suite
 from bench.spec.extractors import get_extractor
 from bench.spec.grids.catalogue import get_cells
 from bench.spec.measurements import AnyCell
+from bench.spec.metrics import SECOND_METRICS
 from bench.spec.selection import Selection, replicates
 from bench.spec.suites import get_suite
 from bench.store.records import Record, Store
@@ -26,8 +27,9 @@ from models.families import family_of
 from paper_figures.evidence.noise import in_words, spreads
 
 METRICS = ("fid", "kid", "kid_subset_std")
-BESIDE_FD = ("fid_quarter", "fid_half", "fid_limit")  # absent from older records
+PARTS = ("fid_quarter", "fid_half", "fid_limit")  # FD of parts of the images; absent from older records
 SHARES = ("precision", "recall")  # absent from older records, as are the peaks below
+SECOND = tuple(metric.name for metric in SECOND_METRICS.values())  # in features of a second extractor, where measured
 SHARES_NOTE = (
     "Precision: share of samples near a real image; recall: share of real images near a sample (Kynkäänniemi et al. "
     "2019); higher is better."
@@ -110,17 +112,18 @@ class Evidence:
         """The rows of `frame` of the cells that `chosen` picks."""
         records = self.records("quality", ("done", "diverged"))
         found = [(cell, record) for cell, record in records if isinstance(cell, Cell) and chosen(cell)]
-        for name in ("reference", "extractor"):
-            if len(digests := {record.inputs[name] for _, record in found}) > 1:
+        for name in ("reference", "extractor", "second_reference", "second_extractor"):
+            if len(digests := {record.inputs[name] for _, record in found if name in record.inputs}) > 1:
                 raise BadInputError(
                     f"records of {self.grid} have different {name}s ({', '.join(digests)}): evaluate again"
                 )
         rows: list[dict[str, Any]] = []
         for cell, record in found:
-            quality = record.metrics if record.status == "done" else dict.fromkeys(METRICS, np.inf)
+            lost = (*METRICS, *(SECOND if "second_extractor" in record.inputs else ()))
+            quality = record.metrics if record.status == "done" else dict.fromkeys(lost, np.inf)
             cost = {name: record.cost.get(key, absent) for name, (key, absent) in COSTS.items()}
             rows.append(cell.row() | quality | cost | _timing(record))
-        measured = [*METRICS, *BESIDE_FD, *SHARES, *COSTS, *TIMES, *PEAKS, "timed_on"]
+        measured = [*METRICS, *PARTS, *SHARES, *SECOND, *COSTS, *TIMES, *PEAKS, "timed_on"]
         frame = pd.DataFrame(rows, columns=[*CELL_COLUMNS, *measured])
         if len(frame) and frame.timed_on.nunique() > 1:  # times of different machines are never merged
             frame[list(TIMES)] = float("nan")
@@ -290,11 +293,25 @@ class Evidence:
 
     @property
     def shares_note(self) -> str:
-        """Sentences that define precision and recall and give the floor's; empty where no record has them."""
+        """Sentences that define precision and recall and give the floor's, and on a second extractor's distance.
+
+        Empty where no record has them.
+        """
         if not self.frame.precision.notna().any():
-            return ""
+            return self.second_note
         real = " Of the floor's images: {precision:.3f}, {recall:.3f}.".format(**self.floor) if self.floor else ""
-        return SHARES_NOTE + real
+        return f"{SHARES_NOTE}{real} {self.second_note}".rstrip()
+
+    @property
+    def second_note(self) -> str:
+        """A sentence on the distance in a second extractor's features; empty where no record has it."""
+        protocols = (record.cell.get("protocol", {}) for _, record in self.records("quality"))
+        used = {(known["name"], known["network"]): None for one in protocols if (known := one.get("second"))}
+        return " ".join(
+            f"{SECOND_METRICS[name].label}: Fréchet distance of the same samples in {network} features; schedules are "
+            "chosen by FD."
+            for name, network in used
+        )
 
     @property
     def peak_memory(self) -> str:

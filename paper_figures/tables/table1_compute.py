@@ -66,7 +66,8 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         for name, fd, fid in zip(names, measured, published, strict=True):
             row |= {f"FD ({name})": fd, f"published FID ({name})": fid}
         for share, values in readable_shares(cells, f"{one.name}_").items():
-            row |= {f"{share} ({name})": value for name, value in zip(names, values, strict=True)}
+            heading = f"{share[:-1]}, {{}})" if share.endswith(")") else f"{share} ({{}})"
+            row |= {heading.format(name): value for name, value in zip(names, values, strict=True)}
         row |= {f"iterations x steps ({name})": text for name, text in zip(names, schedules, strict=True)}
         rows.append(row)
     return pd.DataFrame(rows)

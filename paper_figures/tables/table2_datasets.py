@@ -10,7 +10,7 @@ import pandas as pd
 from bench.spec.contenders import Contender
 from bench.spec.datasets import get_dataset
 from bench.spec.suites import SUITES
-from paper_figures.evidence.columns import number, plus_minus, share_columns, with_budget
+from paper_figures.evidence.columns import LABELS, number, plus_minus, share_columns, with_budget, with_measured
 from paper_figures.evidence.comparisons import FIGURE_4, at_best, chosen, complete, twins
 from paper_figures.evidence.gather import SHARES_NOTE, Evidence
 from paper_figures.evidence.intervals import half_width
@@ -21,7 +21,7 @@ from paper_figures.tables.writing import Table, drawn
 GRID = "datasets"
 TITLE = "Table 2: datasets"
 BUDGET = 280  # of the published values
-BESIDE_FD = {"kid": "KID", "precision": "precision", "recall": "recall"}  # where a suite has all of them
+BESIDE_FD = LABELS | {"kid": "KID", "precision": "precision", "recall": "recall"}  # where a suite has them
 
 
 def tables(evidence: Evidence) -> list[Table]:
@@ -33,6 +33,7 @@ def tables(evidence: Evidence) -> list[Table]:
     sentences = (
         "FD: Fréchet distance, lower is better; of different features, it is not comparable between datasets.",
         *([SHARES_NOTE] if "precision" in table else []),
+        *dict.fromkeys(filter(None, (one.second_note for one in found))),
         f"All with DDPM. {evidence.choice} {FIGURE_4}",
         "Published: FID-50K at 256 pixels, 280 block passes (Table 2).",
         *(f"{other.caption}. {other.choice} {other.missing}" for other in others),
@@ -69,11 +70,11 @@ def summary(found: list[Evidence]) -> pd.DataFrame:
         row["published_fid"] = known.get((row["dataset"], row["model"]), np.nan)
     order = list(dict.fromkeys([*(name for name, _ in TABLE2_FID), *(row["dataset"] for row in rows)]))
     rows.sort(key=lambda row: order.index(row["dataset"]))
-    return pd.DataFrame(rows)
+    return with_measured(pd.DataFrame(rows))
 
 
 def _beside_fd(frame: pd.DataFrame, line: dict[Any, Any], contender: Contender) -> dict[str, float]:
-    """KID, precision and recall of the cells whose FD is shown: means with halves of their intervals."""
+    """What is measured beside FD, of the cells whose FD is shown: means with halves of their intervals."""
     at = (frame.budget == line["budget"]) & (frame.sampler == line["sampler"])
     cells = frame[at & (frame.model == contender.name)]
     if contender.family.iterates and len(cells := complete(cells)):

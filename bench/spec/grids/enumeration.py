@@ -95,7 +95,10 @@ def cell_of(
         borrower=borrower,
         network=config,
     )
-    return [replace(cell, **changes)]
+    changed = replace(cell, **changes)
+    if changed.measure != "quality":  # nothing of it is judged
+        changed = replace(changed, protocol=replace(changed.protocol, second=None))
+    return [changed]
 
 
 def contenders(
