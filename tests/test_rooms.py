@@ -114,13 +114,18 @@ def test_bench_imports_neither_figures_nor_slurm():
 
 
 @cache
-def loads_torch(module, seen=()):
+def loads_torch(module):
     """Whether importing a module imports torch, through whatever modules of ours."""
-    if module not in FILES:
-        return inside(module, "torch", "timm", "torchvision", "torch_fidelity", "diffusers", "safetensors.torch")
-    packages = [module.rsplit(".", count)[0] for count in range(1, module.count(".") + 1)]
-    needed = [one.imported for one in imports_of(module) if one.when_run] + packages
-    return any(loads_torch(name, (*seen, module)) for name in needed if name not in (*seen, module))
+    left, loaded = [module], set()
+    while left:
+        if (name := left.pop()) in loaded:
+            continue
+        loaded.add(name)
+        if name in FILES:
+            left += [one.imported for one in imports_of(name) if one.when_run]
+            left += [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]
+    heavy = ("torch", "timm", "torchvision", "torch_fidelity", "diffusers", "safetensors.torch")
+    return any(inside(name, *heavy) for name in loaded)
 
 
 def test_figures_are_drawn_from_records_without_torch():

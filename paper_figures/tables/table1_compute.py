@@ -70,7 +70,7 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
             row |= {heading.format(name): value for name, value in zip(names, values, strict=True)}
         row |= {f"iterations x steps ({name})": text for name, text in zip(names, schedules, strict=True)}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")
 
 
 def ratios(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
