@@ -108,6 +108,11 @@ class Evidence:
         """
         return self._framed(self._of_replicates)
 
+    @property
+    def every_sample(self) -> pd.DataFrame:
+        """As `frame`, with the further sampling seeds that the grid `panel` has."""
+        return self._framed(lambda cell: True)
+
     def _framed(self, chosen: Callable[[Cell], bool]) -> pd.DataFrame:
         """The rows of `frame` of the cells that `chosen` picks."""
         records = self.records("quality", ("done", "diverged"))
@@ -141,7 +146,7 @@ class Evidence:
             cells = get_cells("panel", self.compared, replace(self.selection, budgets=None, models=None))
         except BadInputError:
             return ""
-        frame = replace(self, cells=cells)._framed(lambda cell: True)
+        frame = replace(self, cells=cells).every_sample
         return in_words(spreads(frame), {one.name: one.label for one in self.compared.contenders})
 
     @cached_property

@@ -11,7 +11,9 @@ import pandas as pd
 
 
 def spreads(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row a contender: `trainings`, `seeds` of each, and the standard deviations `training` and `sampling` of log FD.
+    """A row a contender: `trainings`, `seeds` of each, geometric mean `fd`, standard deviations of log FD.
+
+    These are `training`, between trainings, and `sampling`, between sampling seeds of one training.
 
     Args:
         frame: rows of records with `model`, `train_seed`, `seed` and `fid`. Trainings without all sampling seeds that
@@ -26,9 +28,10 @@ def spreads(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         logs = np.log(whole.sort_values(["train_seed", "seed"]).fid.to_numpy(float)).reshape(trainings, each)
         within, between = logs.var(axis=1, ddof=1).mean(), each * logs.mean(axis=1).var(ddof=1)
-        row = {"model": model, "trainings": trainings, "seeds": each, "sampling": math.sqrt(within)}
+        row = {"model": model, "trainings": trainings, "seeds": each, "fd": math.exp(logs.mean())}
+        row |= {"sampling": math.sqrt(within)}
         rows.append(row | {"training": math.sqrt(max(0.0, between - within) / each)})
-    return pd.DataFrame(rows, columns=["model", "trainings", "seeds", "training", "sampling"])
+    return pd.DataFrame(rows, columns=["model", "trainings", "seeds", "fd", "training", "sampling"])
 
 
 def in_words(table: pd.DataFrame, labels: dict[str, str]) -> str:

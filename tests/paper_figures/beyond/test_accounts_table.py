@@ -65,7 +65,7 @@ def test_claims_are_judged_by_the_ledgers_rules_in_each_account(calibrated):
     assert table.index.tolist() == [claim.statement for claim in EQUAL_COMPUTE]
     assert table.loc["FPDM is better at 140 block passes"].tolist() == ["contradicted"] * 3
     assert table.loc["FPDM is better at 280 block passes"].tolist() == ["confirmed", "confirmed", "contradicted"]
-    assert table.loc["Comparable at 560 block passes"].tolist() == ["contradicted", "contradicted", "confirmed"]
+    assert table.loc["Comparable at 560 block passes"].tolist() == ["contradicted", "contradicted", "equivalent"]
 
 
 def test_the_ledger_goes_by_one_account_though_all_are_among_its_cells(calibrated):

@@ -1,5 +1,7 @@
 """Iterations at equal timesteps: FD with several iterations over FD with one, at the same steps. Made-up records."""
 
+import re
+
 import pytest
 from made_up import SEEDS, diverge, shown
 
@@ -38,12 +40,16 @@ def test_a_row_sets_several_iterations_against_one_at_the_same_steps(evidence):
     assert table["with one: FD"].tolist() == ["18.667 ± 46.958", "18.667 ± 46.958", "116.667 ± 293.489"]
 
 
+def without_p(texts):
+    return [re.sub(r", p = [\d.]+", "", text) for text in texts]
+
+
 def test_ratios_pair_replicates(evidence):
     """The weights are the same: overlapping intervals of the two sides say nothing."""
-    assert of(evidence, "DDPM")[LABEL].tolist() == [
+    assert without_p(of(evidence, "DDPM")[LABEL]) == [
         "0.50 (0.50 to 0.50), better", "1.50 (1.50 to 1.50), worse", "0.20 (0.20 to 0.20), better"
     ]  # fmt: skip
-    assert of(evidence, "DDIM")[LABEL].tolist() == [
+    assert without_p(of(evidence, "DDIM")[LABEL]) == [
         "0.25 (0.01 to 4.93), inconclusive", "0.75 (0.04 to 14.80), inconclusive", "0.10 (0.01 to 1.97), inconclusive"
     ]  # fmt: skip
 
@@ -58,14 +64,14 @@ def test_only_replicates_of_both_sides_make_a_ratio(tmp_path, write_records):
 
     evidence = write_records(tmp_path, "equal-timesteps", seeds=SEEDS, fid=fid, skip=skip)
     table = of(evidence, "DDIM")
-    assert table[LABEL].tolist() == [
+    assert without_p(table[LABEL]) == [
         "0.50 (0.50 to 0.50), better", "1.50 (1.50 to 1.50), worse", "0.20 (0.20 to 0.20), better"
     ]  # fmt: skip
     assert table["with one: FD"]["2"].startswith("8.000 ± ")
     table = of(evidence, "DDPM")
     assert table[LABEL]["5"] == ""
     assert table["with one: FD"]["5"].startswith("162.500 ± ")
-    assert table[LABEL]["2"] == "0.50 (0.50 to 0.50), better"
+    assert table[LABEL]["2"].startswith("0.50 (0.50 to 0.50, p = ")
 
 
 def test_without_one_iteration_there_is_no_ratio(tmp_path, write_records):
@@ -77,7 +83,7 @@ def test_without_one_iteration_there_is_no_ratio(tmp_path, write_records):
 def test_a_diverged_side_is_said(evidence):
     table = of(diverge(evidence, lambda cell: cell.iterations == 1 and cell.steps == 56), "DDPM")
     assert table.loc["3", ["with one: FD", LABEL]].tolist() == ["diverged", "the other diverged"]
-    assert table[LABEL]["2"] == "0.50 (0.50 to 0.50), better"
+    assert table[LABEL]["2"].startswith("0.50 (0.50 to 0.50, p = ")
 
 
 def test_without_records_there_is_no_table(tmp_path, write_records):

@@ -30,7 +30,7 @@ def test_a_row_has_fd_and_the_paired_ratio_to_the_baseline_of_the_same_length(ev
         "DiT-7": "40 steps",
     }
     assert [table["FD / DiT"][length, "FPDM"] for length in ("25", "400")] == [
-        "1.73 (1.73 to 1.73), worse", "0.43 (0.43 to 0.43), better"
+        "1.73 (1.73 to 1.73, p = 0.25), worse", "0.43 (0.43 to 0.43, p = 0.25), better"
     ]  # fmt: skip
     assert table["FD / DiT"]["400", "DiT"] == ""
     assert table["training steps"].unique().tolist() == ["9"]

@@ -47,7 +47,7 @@ def test_each_has_a_row_in_table_1(tmp_path, write_records):
     )
     assert table.loc["280", "iterations x steps (DDIM)"].tolist() == ["", "", "5 x 40", "8 x 23"]
     ratios = tables["table1_ratios"].set_index(["block passes", "sampler"])
-    assert ratios.loc[("280", "DDPM"), "best FPDM / DiT"] == "0.50 (0.50 to 0.50)"
+    assert ratios.loc[("280", "DDPM"), "best FPDM / DiT"] == "0.50 (0.50 to 0.50, p = 0.25)"
     sizes = tables["table1_footprint"]
     assert sizes["model"].tolist() == ["DiT-7", "DiT", "FPDM", "FPDM-2", "DiT", "FPDM"]
     assert sizes["fewer by"].tolist() == ["60.0%", "", "60.0%", "60.0%", "", "60.0%"]
