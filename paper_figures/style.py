@@ -227,11 +227,18 @@ def note(figure: "Figure", text: str) -> None:
 
 
 def save(figure: "Figure", path: Path) -> list[Path]:
-    """Write `path` (without suffix) as PNG and PDF, without the date: the same records give the same files."""
+    """Write `path` (without suffix) as PNG and PDF, without the date: the same records give the same files.
+
+    The PNG file has the note below the panels as its description, for who reads it as text.
+    """
     import matplotlib.pyplot as plt
 
+    described = " ".join(figure.get_supxlabel().split()) or None
     written = []
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+    for suffix, metadata in (
+        (".png", {"Software": None, "Description": described}),
+        (".pdf", {"CreationDate": None}),
+    ):
         written.append(path.with_suffix(suffix))
         drawn = io.BytesIO()  # on a full disk, matplotlib's PDF files fail with an AttributeError
         figure.savefig(drawn, format=suffix[1:], metadata=metadata, bbox_inches="tight")
