@@ -1,14 +1,31 @@
 """Records that a comparison needs: all or none."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import pandas as pd
 
 from bench.spec.cells import TrainingRun
 from bench.spec.selection import replicates, training_run
 from paper_figures.evidence.gather import Evidence
 
+_asked: ContextVar[list[str] | None] = ContextVar("asked", default=None)
+
 
 class UntestedError(Exception):
     """The records do not hold what a rule needs; names what is missing."""
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """The keys of the cells that rules get from `some` meanwhile: what a verdict rests on."""
+    keys: list[str] = []
+    token = _asked.set(keys)
+    try:
+        yield keys
+    finally:
+        _asked.reset(token)
 
 
 def where(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
@@ -27,6 +44,8 @@ def some(frame: pd.DataFrame, what: str, **wanted: object) -> pd.DataFrame:
         raise UntestedError(f"{missing} missing record{'s' if missing > 1 else ''} of {what}")
     if not frame.comparable.astype(bool).all():
         raise UntestedError(f"cells within their budget: {what} spent more")
+    if (asked := _asked.get()) is not None:
+        asked.extend(frame.key)
     return frame
 
 
