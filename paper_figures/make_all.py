@@ -2,7 +2,8 @@
 
 A grid is drawn if it has a record that no shared grid (`SHARED`) has. For every other grid, the command prints the
 missing cells and the command that makes them. Modules of this folder that have GRID, TITLE and draw are found by
-themselves. Scaling is no grid: it is drawn where it was measured. All records are written as one table, records.csv.
+themselves. Scaling is no grid: it is drawn where it was measured. All records are written as one table, records.csv,
+and what was drawn as one page, report.html.
 """
 
 import importlib
@@ -38,6 +39,8 @@ from bench.system.errors import BadInputError
 from bench.system.files import read_if_there, write_json, write_text
 from paper_figures.beyond import scaling
 from paper_figures.evidence.gather import Evidence
+from paper_figures.report import page
+from paper_figures.report.parts import Part, part
 
 SHARED = ("smoothing", "compute")  # their cells are in other grids too, as what those are compared with
 SHOWN = 3  # missing cells that are named one by one
@@ -92,6 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     selection = resolved(selection_of(which, training), store, suite)
     modules = drawables()
     kept: dict[str, Record] = {}
+    parts: list[Part] = []
+    undrawn: list[Evidence] = []
     out = arguments.places.out and arguments.places.out / suite.name
     environments = (out or store.root) / variant / "environment.json"
     known = _known(environments)
@@ -123,17 +128,22 @@ def main(argv: list[str] | None = None) -> int:
         if wanted and (records or not gpu or grid in what.grid):  # nobody has to have a GPU
             _report_absent(evidence)
         if not records or not _compares(evidence, shared):
+            undrawn.append(evidence)
             continue
         kept |= records
         for module in (m for m in modules if wanted and grid == m.GRID):
             if written := module.draw(evidence):
+                parts.append(part(module, module.TITLE, evidence, written))
                 print(f"{module.TITLE}: {', '.join(str(path) for path in written)}")
             if what.print_table and hasattr(module, "table_text"):
                 print(f"\n{evidence.caption or module.TITLE}\n\n{module.table_text(evidence)}\n")
     if ALL in what.grid and (written := scaling.draw(arguments.places.results / "performance")):
         print(f"{scaling.TITLE}: {', '.join(str(path) for path in written)}")
     if ALL in what.grid:
-        write_text((out or store.root) / "records.csv", load(store.root).to_csv(index=False, float_format="%.15g"))
+        rows = load(store.root)
+        write_text((out or store.root) / "records.csv", rows.to_csv(index=False, float_format="%.15g"))
+        if (report := page.write(parts, undrawn, rows)) is not None:
+            print(f"Report: {report}")
     # Of all grids, whichever is drawn. What is known stays: records that are absent here were made in it.
     if new := [environment for environment in _environments(kept.values()) if environment not in known]:
         write_json(environments, known + new)
