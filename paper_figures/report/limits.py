@@ -136,7 +136,7 @@ def _seconds(found: Sequence[Entry]) -> list[str]:
         return []
     if len(known) > 1:
         return [f"Times are of different machines ({'; '.join(known)}). Times of different machines do not compare."]
-    return [f"Times are of one machine, {known[0]}, with what else it did. They say nothing of other machines."]
+    return [f"Times are of one machine, {known[0]}, with whatever else ran on it. They say nothing of other machines."]
 
 
 def _lost(found: Sequence[Entry]) -> list[str]:

@@ -98,8 +98,8 @@ def groups(found: Iterable[Entry], suite: Suite, described: Mapping[str, str]) -
     """Groups in the order of measures, contenders and schedules; `described`: texts of cells by key."""
     together: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in found:
-        alike = tuple(entry.row[name] for name in ALIKE) if entry.measure == "quality" else (entry.key,)
-        together.setdefault((entry.measure, *alike), []).append(entry)
+        alike = (*(entry.row[name] for name in ALIKE), _is_replicate(entry, suite))
+        together.setdefault(alike if entry.measure == "quality" else (entry.key,), []).append(entry)
     made = []
     for members in together.values():
         members.sort(key=lambda one: (one.row["replicate"] or 0, one.row["train_seed"] or 0, one.key))
@@ -118,6 +118,12 @@ def groups(found: Iterable[Entry], suite: Suite, described: Mapping[str, str]) -
     return sorted(made, key=place)
 
 
+def _is_replicate(entry: Entry, suite: Suite) -> bool:
+    """Whether its seeds are a replicate's of the suite, unlike those of samples and trainings beside them."""
+    seed, trained = entry.row["replicate"], entry.row["train_seed"]
+    return seed in suite.evaluation.seeds and (seed == trained or "elsewhere" in entry.record.cell.get("run", {}))
+
+
 def metrics(entry: Entry) -> dict[str, float]:
     """A record's metrics; infinite distances if it diverged."""
     lost = {name: math.inf for name, metric in METRICS.items() if metric.lower_is_better}
@@ -130,6 +136,7 @@ def _group(members: Sequence[Entry], suite: Suite, described: Mapping[str, str])
         return Group("", described.get(first.key) or _named(first), tuple(grids), tuple(members))
     known = {one.name: one for one in suite.contenders}.get(str(first.row["contender"]))
     place = [f"{first.row['label']}, {first.row['budget']:g} block passes", *_settings(first, known, suite)]
+    place += [] if _is_replicate(first, suite) else ["other seeds"]
     return Group(", ".join(place), _schedule(first, known, suite), tuple(grids), tuple(members))
 
 

@@ -7,11 +7,11 @@ from made_up import noise
 from pages import Page, draw
 
 from paper_figures.claims import ledger
-from paper_figures.figures import fig2_architecture, fig4_smoothing
+from paper_figures.figures import fig4_smoothing
 from paper_figures.tables import table1_compute
 
 CONTROLS = SimpleNamespace(GRID="controls", TITLE="Controls", draw=lambda evidence: [])
-DRAWN = (table1_compute, fig2_architecture, fig4_smoothing, ledger, CONTROLS)
+DRAWN = (table1_compute, fig4_smoothing, ledger, CONTROLS)
 
 
 def fid(cell):
@@ -30,7 +30,7 @@ def results(tmp_path_factory, write_records):
 @pytest.fixture(scope="session")
 def path(results):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "CLAIMS", ledger.CLAIMS[:6])
+        patch.setattr(ledger, "CLAIMS", ledger.CLAIMS[:3])
         patch.setattr(ledger, "OWN_CLAIMS", ledger.OWN_CLAIMS[:1])
         assert draw(results, DRAWN) == 0
     return results / "digits" / "report.html"

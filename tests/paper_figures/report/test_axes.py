@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_up import noise
 
+from bench.store.table import load
 from paper_figures.beyond import samplers, solvers
 from paper_figures.controls import contenders, equal_timesteps
 from paper_figures.figures import fig6a_reuse, fig7_prepost
@@ -16,6 +17,7 @@ from paper_figures.report.records import entries
 from paper_figures.report.tables import marked, read
 from paper_figures.tables import table3_unroll, table4_gradients, table5_allocation
 
+SLOW = (table3_unroll, table4_gradients, fig7_prepost, solvers, samplers, contenders, equal_timesteps)
 BUDGETS = {contenders: (280,), samplers: (140,)}
 FD = re.compile(r"\bFD\b")
 # table and column -> that its number is a choice among the records, not their mean
@@ -26,21 +28,13 @@ SEVERAL = {"FPDM", "Looped", "DiT, cached", "FPDM, mixed", "best shallow DiT", "
 @pytest.mark.parametrize(
     "module",
     [
-        table3_unroll,
-        table4_gradients,
         table5_allocation,
         fig6a_reuse,
-        fig7_prepost,
-        solvers,
-        samplers,
-        contenders,
-        equal_timesteps,
+        *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW),
     ],
     ids=lambda module: module.__name__.rpartition(".")[2],
 )
 def test_fds_are_of_the_records_behind_them(module, tmp_path, write_records, unsaved_figures):
-    from bench.store.table import load
-
     fid = lambda cell: noise(cell, 1.5)  # noqa: E731, no two cells are alike
     evidence = write_records(tmp_path, module.GRID, seeds=(0, 1), fid=fid, budgets=BUDGETS.get(module))
     known = entries(evidence.store.records(), load(evidence.store.root))
@@ -65,9 +59,8 @@ def test_fds_are_of_the_records_behind_them(module, tmp_path, write_records, uns
     assert seen > 3
 
 
+@pytest.mark.slow
 def test_ratios_rest_on_both_sides(tmp_path, write_records, unsaved_figures):
-    from bench.store.table import load
-
     evidence = write_records(tmp_path, contenders.GRID, seeds=(0, 1), budgets=(280,))
     known = entries(evidence.store.records(), load(evidence.store.root))
     (path,) = (one for one in contenders.draw(evidence) if one.name == "controls.md")

@@ -20,7 +20,7 @@ from paper_figures.tables import table2_datasets
 
 def test_verdicts_come_first_then_the_frontier_then_tables_and_figures(page):
     assert [one.text.strip() for one in page.all("h2")] == [
-        "Verdicts", "Frontier", "Tables of the paper", "Figures of the paper", "Not measured",
+        "Verdicts", "Frontier", "Tables of the paper", "Not measured",
         "What a reader should not conclude", "Environment", "Records",
     ]  # fmt: skip
 
@@ -46,7 +46,7 @@ def test_nothing_outside_of_the_page_is_needed_and_every_link_leads_somewhere(pa
 
 def test_pictures_have_words_and_tables_have_headings(page):
     pictures = page.all("img")
-    assert len(pictures) == 2
+    assert len(pictures) == 1
     assert all(len(one.attrs["alt"]) > 20 for one in pictures)
     captions = [one.text for one in page.all("figcaption")]
     assert any("750 samples a replicate, replicates 0, 1, 2" in text for text in captions)
@@ -56,12 +56,12 @@ def test_pictures_have_words_and_tables_have_headings(page):
 
 def test_every_claim_has_verdict_numbers_rule_and_records(page):
     section = page.by_id("verdicts")
-    assert "3 ✓ confirmed 3 ✗ contradicted" in " ".join(section.text.split())
+    assert "2 ✓ confirmed 1 ✗ contradicted" in " ".join(section.text.split())
     (row,) = (one for one in page.all("tr", inside=section) if "FPDM is better at 140 block passes" in one.text)
     text = " ".join(row.text.split())
     assert "✓ confirmed" in text  # a sign and a word
     assert "85.8/148.0 DDPM" in text
-    assert re.search(r"DDPM: FPDM/DiT 0\.\d+ \(0\.\d+ to 0\.\d+\)", text)
+    assert re.search(r"DDPM: FPDM/DiT 0\.\d+ \(0\.\d+ to 0\.\d+, p = 0\.25\)", text)
     assert "Rule: The best FPDM below DiT at 140 passes, with DDPM and with DDIM." in text
     (records,) = (one for one in page.all("a", inside=row) if "records of" in one.text)
     listed = page.by_id(records.attrs["href"][1:])
