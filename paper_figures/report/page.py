@@ -127,7 +127,7 @@ def section(part: Part, known: Mapping[str, Entry], behind: Behind) -> Section:
     keys, absent = [record.key for record in evidence.kept.values()], evidence.absent
     protocol = f"{evidence.caption}." if evidence.caption else ""
     command = parts_of.command(evidence)
-    missing = [f"{line}: {command} --only {key}" for key, line in [*absent.items()][:SHOWN]]
+    missing = [f"{line}. Made by: {command} --only {key}" for key, line in [*absent.items()][:SHOWN]]
     return Section(
         part,
         tuple(picture(path, part.title, part.about, protocol) for path in part.files(".png")),

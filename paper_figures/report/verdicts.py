@@ -62,6 +62,7 @@ class Verdicts:
 
     Attributes:
         ours: whether they are our own.
+        several: whether there are several replicates, hence intervals.
         counts: sign, verdict and number of each verdict that there is.
         sentences: what holds for all.
         tested, untested: the claims.
@@ -69,6 +70,7 @@ class Verdicts:
 
     title: str
     ours: bool
+    several: bool
     counts: tuple[tuple[str, str, int], ...]
     sentences: tuple[Markup, ...]
     tested: tuple[Judged, ...]
@@ -105,7 +107,7 @@ def verdicts(part: Part, parts: Sequence[Part], behind: Behind) -> list[Verdicts
     rows = [*csv.DictReader(io.StringIO(read_bytes(path).decode()))]
     tested = {row["claim"] for row in rows if row["verdict"] != UNTESTED}
     judged_on = records_of_claims(part.evidence.accounted, tested)
-    paragraphs = _sentences(part)
+    paragraphs, several = _sentences(part), len(part.evidence.accounted.replicates) > 1
     found = []
     for title, ours in (("Claims of the paper", False), ("Claims of our own", True)):
         some = [row for row in rows if (row["where"] == ledger.OURS) == ours]
@@ -113,7 +115,7 @@ def verdicts(part: Part, parts: Sequence[Part], behind: Behind) -> list[Verdicts
         counts = Counter(one.verdict for one in claims)
         known = tuple((sign, verdict, counts[verdict]) for verdict, sign in SIGNS.items() if counts[verdict])
         halves = (tuple(one for one in claims if (one.verdict == UNTESTED) == un) for un in (False, True))
-        found.append(Verdicts(title, ours, known, paragraphs[ours], *halves))
+        found.append(Verdicts(title, ours, several, known, paragraphs[ours], *halves))
     return found
 
 
