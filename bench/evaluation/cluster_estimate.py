@@ -61,7 +61,7 @@ def cluster_estimate(
     disk = latents_bytes(suite) + weights + REFERENCE_BYTES
     return [
         f"GPU-hours: {training_h:,.0f} of training, {suite.gpus} at once; about {sampling_h:,.0f} of sampling, one "
-        "GPU a cell (decoding and Inception come on top)",
+        "GPU a cell (decoding and features come on top)",
         *(_memory(suite, contender, gpu_gib) for contender in contenders),
         f"disk: {disk / GB:,.0f} GB: latents {latents_bytes(suite) / GB:,.1f}, checkpoints of {len(runs)} runs "
         f"{weights / GB:,.1f} (while one is written, its last one stays), reference {REFERENCE_BYTES / GB:,.1f}",
