@@ -143,7 +143,9 @@ class Evidence:
     def noise(self) -> str:
         """The spread of FD between trainings and between samples, as a part of a sentence; empty without records."""
         try:
-            cells = get_cells("panel", self.compared, replace(self.selection, budgets=None, models=None))
+            cells = get_cells(
+                "panel", self.compared, replace(self.selection, account="blocks", budgets=None, models=None)
+            )
         except BadInputError:
             return ""
         frame = replace(self, cells=cells).every_sample

@@ -222,12 +222,12 @@ def test_batches_of_a_cell_whose_record_was_just_written_are_not_kept(with_check
 def test_the_plan_says_what_is_missing_and_how_long_it_takes_and_writes_nothing(tmp_path, capsys):
     assert main(["--plan", "--grid", "all", "--workers", "2", "--results", str(tmp_path / "results")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("train     ") for line in lines) == 85
+    assert sum(line.startswith("train     ") for line in lines) == 105
     assert "train     dit 28 blocks, seed 0: 100 s  [dit-100s-seed0-" in lines[0]
     cells = len(get_cells("all", get_suite("digits"), Selection()))
     assert sum(line.startswith("evaluate  ") for line in lines) == cells >= 1102  # samplers may be added
     # runs of one contender that differ in length only cost what the longest does
-    assert f"85 runs to train, 2.0 h; {cells} of {cells} cells to evaluate, about " in lines[-2]
+    assert f"105 runs to train, 2.6 h; {cells} of {cells} cells to evaluate, about " in lines[-2]
     assert "(assumed of a core)" in lines[-2]
     assert lines[-1] == "seconds are not calibrated: cells whose steps depend on them come on top"
     assert not (tmp_path / "results").exists()

@@ -61,7 +61,7 @@ def panel(suite: Suite, selection: Selection) -> list[AnyCell]:
     budget = (selection.budgets or MIDDLE)[:1]
     twins = replace(selection, models=(suite.baseline_name, suite.subject_name), budgets=budget)
     chosen = suite.chosen(selection.models)
-    if suite.baseline not in chosen or suite.subject not in chosen or selection.account != "blocks":
+    if suite.baseline not in chosen or suite.subject not in chosen:
         return []
     once = contenders(suite, twins, MIDDLE, PANEL_ITERATIONS)
     return [replace(cell, seed=cell.seed + i * PANEL_APART) for i in range(PANEL_SEEDS) for cell in once]

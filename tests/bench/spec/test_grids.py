@@ -33,8 +33,9 @@ def cells(grid="smoothing", measure="quality", **selection):
 
 
 def of_the_paper():
-    """The cells of all grids but those on controls and training time."""
+    """The cells of all grids but those on controls, training time and noise."""
     names = [name for name, one in GRIDS.items() if one.cells.__module__ != controls.__name__ and not one.gpu]
+    names.remove("panel")
     return list({c.key: c for name in names for c in get_cells(name, DIGITS, Selection())}.values())
 
 
@@ -72,12 +73,11 @@ def test_every_grid_lists_each_cell_once_with_the_same_columns(grid):
 
 
 def test_the_training_runs_of_the_whole_paper():
-    """Twins with three seeds, ten ablations with one: Tables 3 and 4 share M = N = 12; the twin itself is M = N = 6."""
+    """Twins and ten ablations with three seeds each: Tables 3 and 4 share M = N = 12; the twin itself is M = N = 6."""
     runs = {c.run for c in of_the_paper() if c.run is not None}
     twins = {r for r in runs if own(r)}
     assert sorted((r.model, r.seed) for r in twins) == [(m, s) for m in ("dit", "fpdm") for s in (0, 1, 2)]
     others = runs - twins
-    assert {r.seed for r in others} == {0}
     assert {r.recipe.seconds for r in runs} == {DIGITS.subject.recipe.seconds}
     kinds = {(r.recipe.unroll, r.recipe.n_max, r.recipe.m_max, r.config.n_pre, r.config.n_post) for r in others}
     assert kinds == {
@@ -85,15 +85,31 @@ def test_the_training_runs_of_the_whole_paper():
         ("jfb", 6, 1, 1, 1), ("jfb", 12, 1, 1, 1), ("multi-step", 6, 6, 1, 1), ("multi-step", 12, 12, 1, 1),
         ("stochastic", 6, 6, 0, 0), ("stochastic", 6, 6, 2, 2), ("stochastic", 6, 6, 4, 4),
     }  # fmt: skip
-    assert len(others) == len(kinds) == 10
+    assert len(kinds) == 10
+    assert len(others) == 3 * 10
 
 
-def test_a_replicate_is_a_sampling_seed_and_of_the_twins_a_training_seed():
+def test_ablations_have_the_first_replicates_only():
+    six = Selection(seeds=(4, 5, 6, 7, 8, 9))
+    for grid, seeds in (("unroll", {4, 5, 6}), ("training-time", {4, 5, 6}), ("smoothing", {4, 5, 6, 7, 8, 9})):
+        found = [c for c in get_cells(grid, DIGITS, six) if c.measure == "quality"]
+        assert {c.seed for c in found} == {c.run.seed for c in found} == seeds
+
+
+def test_the_panel_samples_each_training_three_times():
+    found = [c for c in get_cells("panel", DIGITS, Selection(seeds=(0, 1))) if c.measure == "quality"]
+    assert sorted((c.run.model, c.run.seed, c.seed) for c in found) == [
+        (model, seed, seed + apart) for model in ("dit", "fpdm") for seed in (0, 1) for apart in (0, 2000, 4000)
+    ]
+    assert {c.key for c in found if c.seed < 2000} < {c.key for c in get_cells("smoothing", DIGITS, Selection())}
+
+
+def test_a_replicate_is_a_training_seed_and_a_sampling_seed():
     for cell in (c for c in of_the_paper() if c.measure == "quality"):
-        assert cell.run.seed == (cell.seed if own(cell.run) else 0)
+        assert cell.run.seed == cell.seed
     seeds = Counter((c.row() | dict.fromkeys(("seed", "train_seed", "train_run", "key"), "")).__repr__()
                     for c in of_the_paper() if c.measure == "quality")  # fmt: skip
-    assert set(seeds.values()) == {3}  # three sampling seeds for every quality cell
+    assert set(seeds.values()) == {3}  # three replicates of every quality cell
 
 
 def test_controls_train_once_a_replicate_and_borrowers_not_at_all():
