@@ -54,7 +54,7 @@ def test_images_become_a_table_of_fid(cluster, tmp_path, monkeypatch):
             manifest["vae"]["digest"],
         )
 
-    (table,) = folder.glob("tables/*/table2.csv")
+    (table,) = folder.glob("parts/*/tables/table2.csv")
     table = pd.read_csv(table)
     (best,) = [record["metrics"] for record in records if record["cell"]["model"] == "dit"]
     row = table[(table.suite == "imagenet") & (table.model == "dit")]
