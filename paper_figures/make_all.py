@@ -32,7 +32,7 @@ from bench.spec.selection import Selection
 from bench.store.own_images import read_own
 from bench.store.prices import resolved
 from bench.store.records import Record, Store
-from bench.store.table import load
+from bench.store.table import as_csv
 from bench.system.command_line import Group, parse, run
 from bench.system.errors import BadInputError
 from bench.system.files import read_if_there, write_json, write_text
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     if ALL in what.grid and (written := scaling.draw(arguments.places.results / "performance")):
         print(f"{scaling.TITLE}: {', '.join(str(path) for path in written)}")
     if ALL in what.grid:
-        write_text((out or store.root) / "records.csv", load(store.root).to_csv(index=False, float_format="%.15g"))
+        write_text((out or store.root) / "records.csv", as_csv(store.root))
     # Of all grids, whichever is drawn. What is known stays: records that are absent here were made in it.
     if new := [environment for environment in _environments(kept.values()) if environment not in known]:
         write_json(environments, known + new)

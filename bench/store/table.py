@@ -62,6 +62,11 @@ def load(folder: Path | str) -> "pd.DataFrame":
     return frame.astype(kinds)
 
 
+def as_csv(folder: Path | str) -> str:
+    """The content of records.csv: that table. Errors as in `load`."""
+    return load(folder).to_csv(index=False, float_format="%.15g")
+
+
 def write_rows(file: IO[str], cells: Iterable[AnyCell], store: Store, known: Mapping[str, Membership]) -> None:
     """Write the rows of cells as CSV, in their order, with or without a record. `known`: as `memberships` returns."""
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
