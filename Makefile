@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow soak test-slurm test-all lint format figures bench clean
+.PHONY: install demo test test-slow soak test-slurm test-all lint format figures audit bench clean
 
 install: .venv/installed
 
@@ -16,6 +16,9 @@ demo: install  ## the main job on the embedded suite: under 10 minutes on two co
 
 figures: install
 	$(BIN)/python paper_figures/make_all.py
+
+audit: install  ## checks records, and samples five cells of digits again: under two minutes on two cores
+	$(BIN)/python bench/audit.py $(or $(ARGS),--longest 30)
 
 test: install  ## one process a core, up to 4
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not slurm"

@@ -29,6 +29,7 @@ from bench.store.prices import needs_prices, resolved
 from bench.store.records import Store, missing
 from bench.store.second import check_second, second_in_plan, with_second
 from bench.store.table import write_rows
+from bench.store.weights import first_replicate, keep_weights
 from bench.system.command_line import Group, parse, run
 from bench.system.errors import BadInputError
 
@@ -50,10 +51,13 @@ class GridCells(Which):
 
 @dataclass(frozen=True)
 class GridTraining(Training):
-    """How contenders are trained, and whether kept records are replaced."""
+    """How contenders are trained, whether kept records are replaced, and whether weights are kept."""
 
     retrain: bool = False
     """Train a run again if its records exist but its weights are gone. Its records are replaced."""
+    keep_weights: bool = False
+    """At the end, copy the averaged weights of each contender's first replicate to the suite's folder weights/, with a
+    model card."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"all {len(found)} cells of {', '.join(cells.grid)} have records: nothing to evaluate")
     if failed is None:
         return 0
+    if arguments.training.keep_weights:
+        for line in keep_weights(store, first_replicate(store, suite, selection)):
+            print(line)
     return _draw(arguments) or (1 if failed else 0)
 
 

@@ -33,7 +33,7 @@ from bench.spec.selection import Selection
 from bench.store.own_images import read_own
 from bench.store.prices import resolved
 from bench.store.records import Record, Store
-from bench.store.table import load
+from bench.store.table import as_csv, load
 from bench.system.command_line import Group, parse, run
 from bench.system.errors import BadInputError
 from bench.system.files import read_if_there, write_json, write_text
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{scaling.TITLE}: {', '.join(str(path) for path in written)}")
     if ALL in what.grid:
         rows = load(store.root)
-        write_text((out or store.root) / "records.csv", rows.to_csv(index=False, float_format="%.15g"))
+        write_text((out or store.root) / "records.csv", as_csv(rows))
         if (report := page.write(parts, undrawn, rows)) is not None:
             print(f"Report: {report}")
     # Of all grids, whichever is drawn. What is known stays: records that are absent here were made in it.

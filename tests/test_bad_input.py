@@ -17,7 +17,7 @@ from bench.system.command_line import run
 
 ROOT = Path(__file__).parents[1]
 GRID, TRAIN, ENCODE, REFERENCE = "bench/run_grid.py", "bench/train.py", "bench/encode_latents.py", "bench/reference.py"
-SAMPLE = "bench/sample.py"
+SAMPLE, AUDIT = "bench/sample.py", "bench/audit.py"
 DRAW, SUBMIT, JOB = "paper_figures/make_all.py", "slurm/submit.py", "slurm/train.py"
 BENCHMARKS, EXTRACTOR = "bench/benchmarks/__main__.py", "bench/prepare/train_extractor.py"
 
@@ -28,6 +28,7 @@ GOOD = {  # options that are right, before those that are not
     GRID: RESULTS,
     TRAIN: RESULTS,
     SAMPLE: RESULTS,
+    AUDIT: RESULTS,
     ENCODE: f"{IMAGES} --vae {{vae}} --image-size 32",
     REFERENCE: f"{IMAGES} {RESULTS}",
     DRAW: RESULTS,
@@ -44,6 +45,12 @@ BAD = [
     (SAMPLE, "--from no/where/at/all", "no/where/at/all: no network to sample from (no such folder, and not a valid"),
     (SAMPLE, "--weights nowhere.pt", "--weights nowhere.pt: cannot be read (No such file or directory)"),
     (SAMPLE, "--weights nowhere.pt --objective x", "--objective x: unknown objective 'x': choose one of velocity, eps"),
+    (AUDIT, "", "no records in "),
+    (AUDIT, "--cells -1", "--cells -1: must be 0 or more"),
+    (AUDIT, "--longest 0", "--longest 0: must be more than 0"),
+    (AUDIT, "--suite imagnet", "unknown suite 'imagnet': choose one of digits, "),
+    (AUDIT, "--replay", "--replay: give --out DIR, a folder for the trainings that are repeated"),
+    (AUDIT, "--replay --out {results}", "results: there are the kept results, which are only read; name another"),
     (GRID, "--weights nowhere.pt", "--weights nowhere.pt: cannot be read (No such file or directory)"),
     (GRID, "--weights nowhere.pt --weights-of unet", "unknown model 'unet' in --models: choose from dit, "),
     (TRAIN, "--weights nowhere.pt", "--weights nowhere.pt: they are trained already; see bench/run_grid.py"),

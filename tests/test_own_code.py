@@ -13,8 +13,8 @@ from bench import run_grid
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "models", "paper_figures", "slurm")
 COMMANDS = (
-    "bench/run_grid.py", "bench/train.py", "bench/sample.py", "bench/encode_latents.py", "bench/reference.py",
-    "paper_figures/make_all.py", "slurm/train.py", "slurm/submit.py",
+    "bench/run_grid.py", "bench/train.py", "bench/sample.py", "bench/audit.py", "bench/encode_latents.py",
+    "bench/reference.py", "paper_figures/make_all.py", "slurm/train.py", "slurm/submit.py",
 )  # fmt: skip
 AT_EXIT = """
 import atexit, sys

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "models", "paper_figures", "slurm")
 ROOMS = (  # of bench, from the top; each imports from itself and those below
-    "evaluation", "profiling", "prepare", "quality", "sampling", "training", "store", "data", "spec", "machine",
-    "system",
+    "reproduction", "evaluation", "profiling", "prepare", "quality", "sampling", "training", "store", "data", "spec",
+    "machine", "system",
 )  # fmt: skip
 
 

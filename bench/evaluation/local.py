@@ -9,11 +9,11 @@ from bench.evaluation.progress_bar import CellsBar
 from bench.evaluation.workers import evaluate_all
 from bench.machine.devices import default_workers, hardware_name, pick_device
 from bench.sampling.setting import Setting
+from bench.sampling.weights import find_weights
 from bench.spec.measurements import AnyCell
 from bench.store.records import missing
 from bench.system.errors import BadInputError
 from bench.system.files import utc_now
-from bench.training import checkpoints
 from bench.training.runs import check_comparable
 from bench.training.turns import train_together
 
@@ -51,7 +51,7 @@ class Local:
         runs = untrained(store, needed)
         for training in needed:
             if training not in runs:  # fail before the work, not during it
-                checkpoints.find_ema(store.checkpoint_folder(training), training)
+                find_weights(store, training)
         train_together(
             runs,
             store,

@@ -81,7 +81,9 @@ def in_order(cells: Sequence[AnyCell]) -> list[AnyCell]:
     return sorted(cells, key=lambda cell: (cell.alone, -cell.work))
 
 
-def evaluate_all(cells: Sequence[AnyCell], setting: Setting, apart: bool = False) -> Iterator[Record]:
+def evaluate_all(
+    cells: Sequence[AnyCell], setting: Setting, apart: bool = False, threads: int | None = None
+) -> Iterator[Record]:
     """Evaluate cells `in_order`, yielding records as they are written. On a CPU, workers share its threads.
 
     Cells that other processes are evaluating come last, and their records are waited for. If a worker dies, each of the
@@ -91,6 +93,7 @@ def evaluate_all(cells: Sequence[AnyCell], setting: Setting, apart: bool = False
         cells: the cells to evaluate.
         setting: the setting of the evaluation; `since` is now by default.
         apart: run even a single worker as a process of its own, so that its death ends one cell only.
+        threads: torch's threads of each worker process; by default its share of the usable cores.
     """
     setting = replace(setting, since=setting.since or utc_now())
     left = {cell.key: cell for cell in in_order(cells)}
@@ -102,7 +105,7 @@ def evaluate_all(cells: Sequence[AnyCell], setting: Setting, apart: bool = False
                     del left[cell.key]
                     yield record
         return
-    threads = max(1, usable_cores() // setting.workers)
+    threads = threads or max(1, usable_cores() // setting.workers)
     try:
         for wait in (False, True):
             together = [cell for cell in left.values() if not cell.alone]

@@ -10,9 +10,9 @@ from torch import Tensor
 from bench.machine.dtypes import autocast
 from bench.sampling.decoding import Decoder, load_decoder
 from bench.sampling.setting import Setting
+from bench.sampling.weights import load_weights
 from bench.spec.cells import Cell
 from bench.system.errors import BadInputError
-from bench.training import checkpoints
 from bench.training.clock import seconds_of
 from models.config import ModelConfig
 from models.diffusion.sampling import Guidance, Sampled, SampleNoise, sample
@@ -64,15 +64,15 @@ class CellSampler:
         self._decoders: dict[tuple[str, str, str | None], Decoder] = {}
 
     def network(self, cell: Cell) -> tuple[Network, str]:
-        """The cell's network with its EMA weights, and their digest. BadInputError if its checkpoint is unusable."""
+        """The cell's network with its EMA weights, and their digest. BadInputError if they are unusable."""
         run, key = cell.run, (cell.run.name, cell.config)
         if self._network is None or self._network[0] != key:
-            weights, digest = checkpoints.load_ema(self._setting.store.checkpoint_folder(run), run)
+            weights, digest = load_weights(self._setting.store, run)
             network = build(cell.config)
             try:
                 network.load_state_dict(weights)
             except RuntimeError as error:
-                raise BadInputError(f"checkpoint of {run.name} does not fit its network: {error}") from error
+                raise BadInputError(f"weights of {run.name} do not fit its network: {error}") from error
             network = network.to(self._setting.device).eval()
             if self._setting.execution.compiled:
                 compile_regions(network)

@@ -3,6 +3,7 @@
 results/<suite>/records/<cell key>.json      kept
 results/<suite>/images/<cell key>.png        kept: images of cells whose samples are shown
 results/<suite>/training/<run>.{json,jsonl}  kept: summary (digest, seconds, steps) and metrics log
+results/<suite>/weights/<run>/               kept, of some runs: averaged weights (`bench.store.weights`)
 results/<suite>/checkpoints/<run>/           not kept by git
 results/<suite>/partial/<cell key>/          not kept by git: cells under way
 results/<suite>/{tables,figures}/            drawn from the records
@@ -106,15 +107,20 @@ class Store:
     def checkpoint_folder(self, run: TrainingRun) -> Path:
         return self.root / "checkpoints" / run.name
 
+    def weights_folder(self, run: TrainingRun) -> Path:
+        """Where its averaged weights are kept (`bench.store.weights`); of most runs they are not."""
+        return self.root / "weights" / run.name
+
     def network_folder(self, run: TrainingRun) -> Path | None:
         """The folder of a finished run's network that `models.pretrained` reads; None if its weights are not here."""
-        places = (self.checkpoint_folder(run), self.root / "weights" / run.name)
+        places = (self.checkpoint_folder(run), self.weights_folder(run))
         return next((folder for folder in places if (folder / CONFIG).is_file()), None)
 
     def network_folders(self) -> dict[Path, tuple[str, int]]:
-        """The folders of all networks that are here, with contender and seed. BadInputError if one is damaged."""
+        """A folder of each network that is here, with contender and seed. BadInputError if one is damaged."""
         found = {}
-        for path in sorted(self.root.glob("*/*/" + CONFIG)):
+        paths = [path for place in ("weights", "checkpoints") for path in self.root.glob(f"{place}/*/{CONFIG}")]
+        for path in sorted({path.parent.name: path for path in paths}.values()):
             try:
                 training = json.loads(read_bytes(path))["training"]
                 found[path.parent] = training["contender"], training["seed"]
@@ -129,8 +135,8 @@ class Store:
         return self.root / "training" / f"{run_name}.json"
 
     def has_weights(self, run: TrainingRun) -> bool:
-        """Whether there is a checkpoint of the run here, ended or not."""
-        return any(self.checkpoint_folder(run).glob("step-*"))
+        """Whether there is a checkpoint of the run here, ended or not, or its weights are kept."""
+        return any(self.checkpoint_folder(run).glob("step-*")) or (self.weights_folder(run) / CONFIG).is_file()
 
     def metrics_log_path(self, run: TrainingRun) -> Path:
         return self.root / "training" / f"{run.name}.jsonl"
@@ -146,9 +152,10 @@ class Store:
 
     def read_training(self, run: TrainingRun) -> dict[str, Any] | None:
         """Summary of a training: digest, status, step, elapsed_s ...; None if it has not ended yet."""
-        return self._summary(run.name)
+        return self.summary(run.name)
 
-    def _summary(self, run_name: str) -> dict[str, Any] | None:
+    def summary(self, run_name: str) -> dict[str, Any] | None:
+        """As `read_training`, of the run of this name."""
         path = self._training_path(run_name)
         if (content := read_if_there(path)) is None:
             return None
@@ -177,7 +184,7 @@ class Store:
         """Whether a record is of the weights of its run's last training, and its images, if any, exist."""
         if not (run_name := record.cell["train_run"]):
             return True
-        training = self._summary(run_name)
+        training = self.summary(run_name)
         if training is None or record.inputs.get("checkpoint") != training["digest"]:
             return False
         shown = record.status == "done" and record.cell["measure"] == "images"

@@ -67,6 +67,11 @@ def load(folder: Path | str) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
+def as_csv(table: "pd.DataFrame") -> str:
+    """The content of records.csv, from the table of `load`."""
+    return table.to_csv(index=False, float_format="%.15g")
+
+
 def write_rows(file: IO[str], cells: Iterable[AnyCell], store: Store, known: Mapping[str, Membership]) -> None:
     """Write the rows of cells as CSV, in their order, with or without a record. `known`: as `memberships` returns."""
     rows = [_row(cell.spec(), store.current(cell) or store.read(cell), store, known) for cell in cells]

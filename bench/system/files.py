@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Any
 
@@ -106,6 +107,12 @@ def read_if_there(path: Path) -> bytes | None:
         return read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content. OSError names the file."""
+    with naming(path), path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _trial_folder(folder: Path) -> tuple[int, Path]:

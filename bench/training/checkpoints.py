@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from torch import Tensor
 from bench.spec.cells import TrainingRun
 from bench.store.tensors import numbered, read_tensors
 from bench.system.errors import BadInputError, naming
-from bench.system.files import read_bytes, settle, write_json, write_text
+from bench.system.files import read_bytes, settle, sha256_of, write_json, write_text
 from bench.system.locks import hold
 from models.pretrained import CONFIG, WEIGHTS, Description
 
@@ -79,11 +78,6 @@ def _remove_left_behind(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _digest(path: Path) -> str:
-    with naming(path), path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
 def _write_tensors(path: Path, tensors: Tensors) -> None:
     with numbered(path):
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
@@ -100,7 +94,7 @@ def save(folder: Path, run: TrainingRun, checkpoint: Checkpoint) -> str:
     try:
         for name, tensors in (("ema", checkpoint.ema), ("state", checkpoint.state)):
             _write_tensors(temporary / f"{name}.safetensors", tensors)
-        digests = {name: _digest(temporary / f"{name}.safetensors") for name in ("ema", "state")}
+        digests = {name: sha256_of(temporary / f"{name}.safetensors") for name in ("ema", "state")}
         meta = {
             "run": run.identity(),
             **{name: getattr(checkpoint, name) for name in _SCALARS},
@@ -170,7 +164,7 @@ def _flat(spec: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _check(path: Path, digest: str) -> None:
-    if not path.exists() or _digest(path) != digest:
+    if not path.exists() or sha256_of(path) != digest:
         raise BadInputError(
             f"checkpoint {path} is truncated or changed (digest differs): delete {path.parent} to train again"
         )
@@ -215,9 +209,3 @@ def find_ema(folder: Path, run: TrainingRun) -> tuple[Path, str]:
     path, digest = found[0] / "ema.safetensors", found[1]["digests"]["ema"]
     _check(path, digest)
     return path, digest
-
-
-def load_ema(folder: Path, run: TrainingRun) -> tuple[Tensors, str]:
-    """The EMA weights of the newest checkpoint and their digest. BadInputError as `find_ema`."""
-    path, digest = find_ema(folder, run)
-    return _read(path), digest

@@ -263,7 +263,7 @@ def test_a_checkpoint_of_another_width_is_refused(trained, tiny_run):
     run, folder = trained
     wider = replace(run, config=replace(run.config, hidden_size=32))
     with pytest.raises(BadInputError, match=r"its config.hidden_size is 16, expected 32"):
-        checkpoints.load_ema(folder, wider)
+        checkpoints.find_ema(folder, wider)
 
 
 def test_a_damaged_description_is_refused(trained):
