@@ -8,7 +8,7 @@ import pytest
 from edited import better, edit
 
 from bench.reproduction.choice import Kept, by_hash
-from bench.store.table import as_csv
+from bench.store.table import as_csv, load
 from bench.system.files import write_text
 
 
@@ -52,7 +52,7 @@ def test_a_number_that_is_edited_in_all_files_is_found_by_sampling(kept, audit):
     store, (cell, *_) = kept
     then = json.loads(store.record_path(cell).read_text())["metrics"]["fid"]
     edit(store.record_path(cell), metrics=better)
-    write_text(store.root / "records.csv", as_csv(store.root))
+    write_text(store.root / "records.csv", as_csv(load(store.root)))
     status, printed, _ = audit("--only", cell.key[:9])
     assert status == 1
     assert "tables and weights: none\n" in printed
@@ -157,10 +157,10 @@ def test_on_another_processor_numbers_agree_within_the_stated_tolerance(kept, au
     assert ", not Abacus (" in printed
     assert "Bits may differ; fd by 0.1% or 0.001, kid by 0.1% or 0.0001, " in printed
     edit(store.record_path(cell), metrics=lambda metrics: metrics | {"fid": 1.0005 * metrics["fid"]})
-    write_text(store.root / "records.csv", as_csv(store.root))
+    write_text(store.root / "records.csv", as_csv(load(store.root)))
     assert audit(*words)[0] == 0
     edit(store.record_path(cell), metrics=better)
-    write_text(store.root / "records.csv", as_csv(store.root))
+    write_text(store.root / "records.csv", as_csv(load(store.root)))
     status, printed, _ = audit(*words)
     assert status == 1
     assert f"{cell.key}: fd " in printed
