@@ -130,7 +130,7 @@ def _replay(
     from bench.reproduction.agreement import agreement
     from bench.reproduction.replay import repetition, train_again
     from bench.reproduction.resampling import evaluate_like, lend
-    from bench.reproduction.tables import compared_how, trainings_table
+    from bench.reproduction.tables import compared_how, problems, trainings_table
 
     runs = _trained(arguments.what, suite, store, selection)
     chosen = _chosen(arguments.what, measured(store, cells, runs))
@@ -138,12 +138,9 @@ def _replay(
     with _folder(arguments, suite) as into:
         lend(store, into, [])
         replays = list(train_again(store, into, again, arguments.places))
-        print("\n".join([trainings_table(replays), *compared_how(replays)]))
+        print("\n".join([trainings_table(replays), *compared_how(replays), *problems(replays)]), flush=True)
         pairs = [(replace(one.cell, run=again[one.cell.run]), one.record) for one in chosen]
         found = evaluate_like(pairs, into, arguments.places)
-    for one in replays:
-        for problem in one.problems:
-            print(f"{one.kept.name}: {problem}")
     same = {one.kept: one.same_weights for one in replays}
     made = zip(chosen, pairs, strict=True)
     agreements = [agreement(one.record, found[cell.key], same[one.cell.run]) for one, (cell, _) in made]
@@ -178,12 +175,9 @@ def _told(found: "Sequence[Agreement]") -> bool:
     """Print what agrees; returns whether something does not."""
     if not found:
         return False
-    from bench.reproduction.tables import cells_table, compared_how
+    from bench.reproduction.tables import cells_table, compared_how, problems
 
-    print("\n".join([cells_table(found), *compared_how(found)]))
-    for one in found:
-        for problem in one.problems:
-            print(f"{one.kept.key}: {problem}")
+    print("\n".join([cells_table(found), *compared_how(found), *problems(found)]))
     return any(one.problems for one in found)
 
 

@@ -36,6 +36,7 @@ class Replay:
         first_apart: last step of the first window of the log that differs; None if none does.
         same_weights: whether averaged weights are the same bits.
         elsewhere: what of the conditions differs, so that bits may; empty if nothing does.
+        environment: of the kept training.
     """
 
     kept: TrainingRun
@@ -45,6 +46,7 @@ class Replay:
     first_apart: int | None
     same_weights: bool
     elsewhere: str
+    environment: Mapping[str, Any]
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -114,6 +116,7 @@ def _compared(kept: Store, into: Store, run: TrainingRun, again: TrainingRun) ->
         first_apart=next(apart, None),
         same_weights=first["digest"] == second["digest"],
         elsewhere=_conditions(first, second),
+        environment=first["environment"],
     )
 
 

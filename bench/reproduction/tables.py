@@ -52,6 +52,18 @@ def trainings_table(found: Iterable[Replay]) -> str:
     return _markdown(rows)
 
 
+def problems(found: Iterable[Agreement | Replay]) -> list[str]:
+    """A line for each that does not agree, with the commit that recorded it: code may have changed since."""
+    lines = []
+    for one in found:
+        name, environment = (
+            (one.kept.name, one.environment) if isinstance(one, Replay) else (one.kept.key, one.kept.environment)
+        )
+        recorded = f" (recorded by commit {str(environment['commit'])[:12]})" if environment.get("commit") else ""
+        lines += [f"{name}: {', '.join(one.problems)}{recorded}"] if one.problems else []
+    return lines
+
+
 def compared_how(found: Iterable[Agreement | Replay]) -> list[str]:
     """Under which conditions bits were compared, and where they were not, how much may differ."""
     conditions = {one.elsewhere: _allowed(one) for one in found}

@@ -171,7 +171,7 @@ def test_other_samples_under_the_same_conditions_are_found(kept, audit):
     edit(store.record_path(cell), samples_digest=lambda digest: f"each:{'0' * 64}")
     status, printed, _ = audit("--only", cell.key)
     assert status == 1
-    assert f"{cell.key}: other samples under the same conditions\n" in printed
+    assert f"{cell.key}: other samples under the same conditions" in printed
 
 
 def test_an_unknown_key_and_a_damaged_description_are_one_line(kept, audit):

@@ -48,7 +48,7 @@ def test_what_is_not_repeated_is_found(kept, replay):
     status, printed, _ = replay("--cells", 0)
     assert status == 1
     assert "| apart by step 20 | others    | NO" in printed
-    assert f"{run.name}: other weights under the same conditions\n" in printed
+    assert f"{run.name}: other weights under the same conditions" in printed
 
 
 def test_elsewhere_losses_are_judged_instead_of_bits(kept, replay):
