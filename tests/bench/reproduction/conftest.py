@@ -14,7 +14,7 @@ from bench.spec.grids.catalogue import get_cells
 from bench.spec.grids.membership import memberships
 from bench.spec.selection import Selection
 from bench.store.records import Store
-from bench.store.table import as_csv
+from bench.store.table import as_csv, load
 from bench.store.weights import first_replicate, keep_weights
 from bench.system.command_line import run
 from bench.system.files import write_text
@@ -47,7 +47,7 @@ def kept(kept_once, tmp_path, tiny_suite, monkeypatch):
     store, cells = kept_once
     shutil.copytree(store.root, tmp_path / "kept" / "digits")
     store = Store(tmp_path / "kept", "digits")
-    write_text(store.root / "records.csv", as_csv(store.root))
+    write_text(store.root / "records.csv", as_csv(load(store.root)))
     return store, cells
 
 
