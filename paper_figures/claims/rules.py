@@ -19,9 +19,7 @@ from paper_figures.evidence.other_suites import beside
 from paper_figures.evidence.pairing import UntestedError, of_subject, own, some
 
 COMPARABLE = 1.5  # two FIDs within this factor are "comparable": the paper says so of 26.1 to 37.9 and of 19.6 to 16.5
-ORTHOGONAL = (
-    2.0  # gains within this factor are "orthogonal" to the sampler: the paper's with DDPM and DDIM are 1.9 apart
-)
+ORTHOGONAL = 2.0  # gains within this factor are "orthogonal" to the sampler: the paper's two are 1.9 apart
 FAILURE = 2.0  # a training method "fails" if its FID is more than this many times the paper's method's
 PLAIN = {"allocation": "constant", "solver": "iteration", "sampler": "ddpm"}  # how the subject is sampled by default
 

@@ -69,6 +69,11 @@ def scores(contender: Contender, cells: pd.DataFrame) -> pd.Series:
     return best(cells) if contender.chooses else by_seed(cells)
 
 
+def _picked(contender: Contender, cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells that score a contender: those of the chosen schedules, if it has several."""
+    return chosen(cells) if contender.chooses else cells
+
+
 def against(a: pd.DataFrame, b: pd.DataFrame) -> Ratio | None:
     """FD of a over b, each at what is best on the other replicates: contender and schedule; None if none is common."""
     sides = [complete(side) for side in (a, b) if len(side)]
@@ -133,14 +138,14 @@ def _reached(evidence: Evidence, cells: pd.DataFrame) -> dict[str, Any]:
         arms[one.name] = arm = complete(arm) if one.chooses else arm
         if len(arm):
             line |= mean_columns(scores(one, arm), f"{one.name}_")
-            line |= share_columns(chosen(arm) if one.chooses else arm, f"{one.name}_")
+            line |= share_columns(_picked(one, arm), f"{one.name}_")
         if one.chooses:
             schedule = _schedule(one, arm) if len(arm) else {"schedule": ""}
             line |= schedule if one == subject else {f"{one.name}_schedule": schedule["schedule"]}
     ours, theirs = arms[subject.name], arms[baseline.name]
     if common := set(ours.seed) & set(theirs.seed):
-        ours, theirs = (arm[arm.seed.isin(common)] for arm in (ours, theirs))
-        ours, theirs = (chosen(arm) if one.chooses else arm for one, arm in ((subject, ours), (baseline, theirs)))
+        both = ((subject, ours), (baseline, theirs))
+        ours, theirs = (_picked(one, arm[arm.seed.isin(common)]) for one, arm in both)
         quotient = ratio(by_seed(ours), by_seed(theirs))
         found = verdict(suite, quotient, len(common)) + disagreement(quotient, ours, theirs)
         line |= ratio_columns(quotient, judge=False) | {"verdict": found, "replicates": len(common)}

@@ -57,8 +57,7 @@ def cell_of(
 
     Raises:
         BadInputError: the budget is below one step of the network's fewest iterations, or more than the baseline can
-            spend, or a family without a state is
-            to reuse it.
+            spend, or a family without a state is to reuse it.
     """
     network = config or run.config
     family, name = family_of(network), borrower or run.model
