@@ -1,7 +1,6 @@
 """Train the feature extractor of a pixel dataset: python -m bench.prepare.train_extractor fashion-cnn
 
-The extractor is a classifier. Its accuracy on held-out images (the test split, or every fifth image if there is none)
-is printed and written beside the weights. Images are shifted by up to a pixel, but no noise is added: features that
+The extractor is a classifier. Its accuracy on held-out images is printed and written beside the weights. Images are shifted by up to a pixel, but no noise is added: features that
 ignore noise would ignore the noise that few-step samplers leave.
 
 New weights have a new digest, and every cell that uses them gets a new key. The command then prints the line of
@@ -25,7 +24,6 @@ from tqdm import trange
 
 from bench.data.pixels import ImageData, load_dataset, load_held_out
 from bench.quality.classifier import SmallClassifier, weights_digest, weights_path
-from bench.spec.datasets import get_dataset
 from bench.spec.extractors import get_extractor
 from bench.system.command_line import parse, run
 from bench.system.errors import BadInputError
@@ -70,18 +68,6 @@ def shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
     return torch.stack([img[:, y : y + height, x : x + width] for img, y, x in zip(padded, dy, dx, strict=True)])
 
 
-def splits(dataset: str, folder: Path | None = None) -> tuple[ImageData, ImageData]:
-    """Images to train on and held-out images. Arguments and errors as in `load_dataset`."""
-    data = load_dataset(dataset, folder)
-    if get_dataset(dataset).held_out is not None:
-        return data, load_held_out(dataset, folder)
-    held_out = torch.arange(len(data.labels)) % 5 == 4
-    return (
-        ImageData(data.images[~held_out], data.labels[~held_out]),
-        ImageData(data.images[held_out], data.labels[held_out]),
-    )
-
-
 def train(recipe: Recipe, data: ImageData) -> SmallClassifier:
     """Train a classifier, and scale its features to unit mean square."""
     torch.manual_seed(0)
@@ -123,7 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     name = arguments.extractor
     if name not in RECIPES:
         raise BadInputError(f"no recipe for extractor {name!r}: choose one of {', '.join(RECIPES)}")
-    learned, held_out = splits(RECIPES[name].dataset, arguments.data)
+    dataset = RECIPES[name].dataset
+    learned, held_out = load_dataset(dataset, arguments.data), load_held_out(dataset, arguments.data)
     model = train(RECIPES[name], learned)
     report = {"held_out": len(held_out.labels), "accuracy": round(accuracy(model, held_out), 4)}
     path = weights_path(name)

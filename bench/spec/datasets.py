@@ -127,11 +127,12 @@ def _own(name: str) -> Dataset:
     return Dataset(name, "own images", "pixels", int(count), "bench.data.own:load", digest, None, takes, arguments)
 
 
-_DIGITS = "0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382"
+_DIGITS = "09f6c15583d5dd525fca2ebb7e8819abf01c5956371107416e7d56c430748aff"
+_DIGITS_TEST = HeldOut("a7c4a6eb75a13c65a6f4b78e326e56d80f53ed76bfbcf417a5c8787775cd03c8", 380)
 _FASHION = "57a2b6bf4b8765263f60b3ec4eba35d846bfc658105661ce0e4bb3d5c7d190e5"
 _FASHION_TEST = HeldOut("f24cf301b160abd47850a2434112a8d30edf9ad82607c27a849f98e1ea756a55", 10_000)
 
-register(Dataset("digits", "digits", "pixels", 1797, "bench.data.digits:load", _DIGITS))
+register(Dataset("digits", "digits", "pixels", 1417, "bench.data.digits:load", _DIGITS, _DIGITS_TEST))
 register(
     Dataset(
         "fashion",

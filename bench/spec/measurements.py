@@ -257,11 +257,15 @@ class Floor(Measurement):
 
 
 def floors(suite: Suite, protocol: Protocol) -> list[Floor]:
-    """The floor of a suite under a protocol, if there are as many held-out images."""
+    """The floor of a suite under a protocol: of as many held-out images as a cell has samples, or of half as many.
+
+    None if there are still fewer. Samples have a Frechet distance of their halves too, which half as many compare with.
+    """
     held_out = suite.own.held_out if suite.own else get_dataset(suite.dataset).held_out
-    if held_out is None or protocol.samples > held_out.count:
+    if held_out is None:
         return []
-    return [Floor(suite.name, suite.dataset, held_out.digest, protocol)]
+    count = next((n for n in (protocol.samples, protocol.samples // 2) if n <= held_out.count), 0)
+    return [Floor(suite.name, suite.dataset, held_out.digest, replace(protocol, samples=count))] if count else []
 
 
 AnyCell = Cell | Measurement

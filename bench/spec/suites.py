@@ -50,7 +50,7 @@ register(
         contenders=compared(
             "s_2",
             TrainingRecipe(
-                seconds=100, batch_size=128, learning_rate=1e-3, ema_decay=0.999, n_max=6, m_max=6, slice_s=5
+                seconds=100, batch_size=128, learning_rate=2e-3, ema_decay=0.999, n_max=6, m_max=6, slice_s=5
             ),
             input_size=8,
             in_channels=1,

@@ -26,10 +26,12 @@ def tables(evidence: Evidence) -> list[Table]:
     if evidence.frame[list(PARTS)].isna().all(axis=None):
         return []
     table = summary(evidence)
+    fd, half = evidence.floor.get("fid"), evidence.quality[0].protocol.samples // 2
+    real = f"{half:,} real images that nothing was trained on have FD {fd:.3g}. " if evidence.floor_images == half else ""
     note = (
         "FD: Fréchet distance, lower is better: of all images, and the means over their two halves and four quarters. "
         "Limit: of a line in 1 / images through these (Chong & Forsyth 2020); it may be negative. "
-        f"{evidence.choice}"
+        f"{real}{evidence.choice}"
     )
     return [Table("sample_count", table, _readable(evidence, table), note, shown=False)]
 

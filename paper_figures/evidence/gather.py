@@ -17,7 +17,7 @@ from bench.spec.cells import CELL_COLUMNS, Cell
 from bench.spec.contenders import Contender, Suite
 from bench.spec.extractors import get_extractor
 from bench.spec.grids.catalogue import get_cells
-from bench.spec.measurements import AnyCell
+from bench.spec.measurements import AnyCell, Floor
 from bench.spec.metrics import SECOND_METRICS
 from bench.spec.selection import Selection, replicates
 from bench.spec.suites import get_suite
@@ -153,8 +153,13 @@ class Evidence:
 
     @cached_property
     def floor(self) -> dict[str, float]:
-        """Metrics of real images that nothing was trained on, as many as cells have samples; empty without a record."""
+        """Metrics of real images that nothing was trained on; empty without a record."""
         return next((record.metrics for _, record in self.records("floor")), {})
+
+    @property
+    def floor_images(self) -> int:
+        """How many images the floor is of: as many as cells have samples, or half as many; 0 without a record."""
+        return next((cell.protocol.samples for cell, _ in self.records("floor") if isinstance(cell, Floor)), 0)
 
     @property
     def replicates(self) -> list[int]:
@@ -228,7 +233,7 @@ class Evidence:
         replicates = several if len(seeds) > 1 else f"replicate {seeds[0]} (no interval)" if seeds else "none yet"
         fd, own = self.floor.get("fid"), self.compared.evaluation.dtype
         dtype = "" if protocol.dtype == own else f", sampled in {protocol.dtype}"
-        real = f"; floor: FD {fd:.3g} of {protocol.samples:,} real images that nothing was trained on" if fd else ""
+        real = f"; floor: FD {fd:.3g} of {self.floor_images:,} real images that nothing was trained on" if fd else ""
         return (
             f"{self.suite}: {protocol.samples:,} samples a replicate, {replicates}, {guidance}, "
             f"EMA weights{dtype}, {self.extractor} features, {training} of "
@@ -306,7 +311,8 @@ class Evidence:
         """
         if not self.frame.precision.notna().any():
             return self.second_note
-        real = " Of the floor's images: {precision:.3f}, {recall:.3f}.".format(**self.floor) if self.floor else ""
+        shares = "{precision:.3f}, {recall:.3f}".format(**self.floor) if self.floor else ""
+        real = f" Of the floor's {self.floor_images:,} images: {shares}." if shares else ""
         return f"{SHARES_NOTE}{real} {self.second_note}".rstrip()
 
     @property

@@ -80,7 +80,8 @@ def _figure(evidence: Evidence) -> list[Path]:
         style.iteration_axes(axis, rows.iterations)
         axis.set_title(f"{budget} {evidence.unit}")
     axes = list(grid.axes.flat)
-    if (fd := evidence.floor.get("fid", 0.0)) and _leaves_room(fd, rows.fd.to_numpy(float)):
+    fd = evidence.floor.get("fid", 0.0) if evidence.floor_images == evidence.quality[0].protocol.samples else 0.0
+    if fd and _leaves_room(fd, rows.fd.to_numpy(float)):
         for axis in axes:  # nobody is expected to beat it
             axis.axhline(fd, linestyle=":", color=style.FAINT, linewidth=0.9, label="real images (test split)")
     axes[0].set_ylabel(style.fd_label(evidence))

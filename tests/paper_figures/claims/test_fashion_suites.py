@@ -89,7 +89,7 @@ def test_precision_and_recall_stand_beside_those_of_the_floor(smoothing):
         lambda cell: not isinstance(cell, Floor) and cell.measure == "quality",
         metrics=lambda record: record.metrics | {"precision": 0.7, "recall": 0.2},
     )
-    assert smoothing.shares_note.endswith("higher is better. Of the floor's images: 0.880, 0.850.")
+    assert smoothing.shares_note.endswith("higher is better. Of the floor's 2,000 images: 0.880, 0.850.")
 
 
 def test_curves_keep_half_of_the_axis():
