@@ -206,7 +206,8 @@ def _calibrated(arguments: Arguments, work: Work, place: Executor, selection: Se
         if selection.account != "seconds":
             return selection
         raise BadInputError("--account seconds: not calibrated on the cluster yet; run --grid throughput on it first")
-    cells_of(arguments.what.grid, work.suite, replace(selection, account="macs"))  # report bad input first
+    unpriced = replace(selection, account="macs") if selection.account == "seconds" else selection
+    cells_of(arguments.what.grid, work.suite, unpriced)  # report bad input first
     work.store.check_writable()
     prices = calibrate(work.suite, Local(replace(work, running=Running(device=work.running.device))).setting())
     print(summary(prices, work.suite))

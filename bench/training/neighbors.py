@@ -200,13 +200,15 @@ def train_side_by_side(
     with ExitStack() as stack:
         stack.enter_context(interrupts.deferred())
         processes = list[Process]()
-        for i, run in enumerate(runs):
-            processes.append(Process(run, store, execution, places, count, threads, i))
-            stack.callback(processes[-1].close)
-            if len(processes) % count == 0 or len(processes) == len(runs):  # no more than so many warm up at once
-                for one in processes[len(processes) - (len(processes) - 1) % count - 1 :]:
-                    while not one.ended(LOOK_S):
-                        pass
+        for start in range(0, len(runs), count):  # no more than so many warm up at once
+            for i, run in enumerate(runs[start : start + count], start):
+                processes.append(Process(run, store, execution, places, count, threads, i))
+                stack.callback(processes[-1].close)
+            for one in processes[start:]:
+                while interrupts.request == NONE and not one.ended(LOOK_S):
+                    pass
+            if interrupts.request != NONE:
+                break
         stack.enter_context(watched([one.process for one in processes]))
         rotate(processes, count, interrupts)
     if interrupts.request != NONE:

@@ -11,6 +11,8 @@ from bench.spec.cells import TrainingRun
 from bench.store.records import Store
 from bench.system.errors import BadInputError
 
+TOGETHER = 8  # chains of several seeds that train together, at most
+
 
 def chains(runs: Iterable[TrainingRun]) -> list[list[TrainingRun]]:
     """The runs of each chain (`TrainingRun.chain`), the shortest first."""
@@ -26,8 +28,21 @@ def training_seconds(runs: Iterable[TrainingRun]) -> float:
 
 
 def waves(runs: Iterable[TrainingRun]) -> list[list[TrainingRun]]:
-    """The shortest run of each chain, then the second shortest of each, and so on."""
-    return [[run for run in wave if run is not None] for wave in zip_longest(*chains(runs))]
+    """Runs that train together: the shortest run of each chain, then the second shortest of each, and so on.
+
+    Seeds come one after the other, since contenders are compared within a seed and all that train together are in
+    memory; seeds of few runs train together, so that each run has neighbors.
+    """
+    of_seed: dict[int, list[list[TrainingRun]]] = {}
+    for chain in chains(runs):
+        of_seed.setdefault(chain[0].seed, []).append(chain)
+    groups: list[list[list[TrainingRun]]] = []
+    for some in of_seed.values():
+        if groups and len(groups[-1]) + len(some) <= TOGETHER:
+            groups[-1] += some
+        else:
+            groups.append(some)
+    return [[run for run in wave if run is not None] for group in groups for wave in zip_longest(*group)]
 
 
 def check_comparable(store: Store, runs: Iterable[TrainingRun]) -> None:

@@ -233,6 +233,15 @@ def test_the_plan_says_what_is_missing_and_how_long_it_takes_and_writes_nothing(
     assert not (tmp_path / "results").exists()
 
 
+def test_seconds_are_calibrated_for_grids_that_only_some_accounts_have_too(tmp_path, monkeypatch):
+    def measured(suite, setting):
+        raise BadInputError("measured")
+
+    monkeypatch.setattr("bench.evaluation.calibration.calibrate", measured)
+    with pytest.raises(BadInputError, match="^measured$"):
+        main(["--grid", "accounts", "equal-timesteps", "--results", str(tmp_path / "results")])
+
+
 def test_both_ways_to_start_it_work_from_the_root():
     outputs = [
         subprocess.run([sys.executable, *how, "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

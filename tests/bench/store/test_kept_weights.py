@@ -65,7 +65,7 @@ def test_what_is_kept_reads_as_a_network_and_says_what_it_is(trained, store):
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlicense: mit\n---\n")
     rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", card, re.MULTILINE))
-    assert rows["data"] == f"digits, 1,797 images, SHA-256 {cells[0].protocol.reference_digest}"
+    assert rows["data"] == f"digits, 1,417 images, SHA-256 {cells[0].protocol.reference_digest}"
     assert rows["training"] == f"{summary['elapsed_s']:g} s on the training clock, 3 steps, seed 4"
     assert rows["SHA-256 of the weights"] == summary["digest"]
     assert rows["SHA-256 of the weights"] == sha256((folder / "model.safetensors").read_bytes()).hexdigest()

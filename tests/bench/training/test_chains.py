@@ -103,6 +103,13 @@ def test_waves_have_the_next_longer_run_of_every_chain(tiny_run):
     assert waves(runs) == [[runs[2], runs[1], runs[3]], [runs[0]]]
 
 
+def test_seeds_of_many_runs_train_one_after_the_other(tiny_run):
+    runs = [tiny_run(model, steps, seed=seed) for seed in (0, 1) for steps in (3, 8) for model in ("dit", "fpdm")]
+    assert waves(runs) == [[runs[0], runs[1], runs[4], runs[5]], [runs[2], runs[3], runs[6], runs[7]]]
+    many = [replace(tiny_run("dit", seed=seed), model=f"dit-{i}") for seed in (0, 1, 2) for i in range(5)]
+    assert waves(many) == [many[:5], many[5:10], many[10:]]
+
+
 def test_a_longer_run_killed_in_its_middle_resumes_its_own_checkpoint(tiny_run, tmp_path, cpu, taken, monkeypatch):
     short, long = tiny_run("fpdm", steps=3), tiny_run("fpdm", steps=12)
     whole, killed = Store(tmp_path / "whole", "digits"), Store(tmp_path / "killed", "digits")

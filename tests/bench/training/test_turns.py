@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -86,6 +86,31 @@ def test_a_stop_is_told_to_those_under_way_once():
 
     rotate([Asking("a", 9, events), Pretended("b", 9, events), Pretended("c", 9, events)], 2, interrupts)
     assert events == ["begin a", "begin b", "stop a", "stop b", "end a", "end b"]
+
+
+def test_a_stop_while_runs_start_starts_no_more(tiny_run, store, cpu, monkeypatch):
+    interrupts, started = Interrupts(), []
+
+    class Starting(Pretended):
+        def __init__(self, run, *_):
+            super().__init__(run.name, 9, [])
+            self.process = multiprocessing.Process()
+            started.append(run.seed)
+
+        def ended(self, seconds):
+            interrupts.request = STOP
+            return False
+
+        def close(self):
+            started.append("closed")
+
+    monkeypatch.setattr("bench.training.neighbors.Process", Starting)
+    monkeypatch.setattr("bench.training.neighbors.watched", lambda processes: nullcontext())
+    with pytest.raises(KeyboardInterrupt):
+        train_together(
+            [tiny_run("dit", seed=seed) for seed in range(5)], store, cpu, side_by_side=2, interrupts=interrupts
+        )
+    assert started == [0, 1, "closed", "closed"]
 
 
 @pytest.mark.slow
