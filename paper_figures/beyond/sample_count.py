@@ -26,8 +26,8 @@ def tables(evidence: Evidence) -> list[Table]:
     if evidence.frame[list(PARTS)].isna().all(axis=None):
         return []
     table = summary(evidence)
-    fd, half = evidence.floor.get("fid"), evidence.quality[0].protocol.samples // 2
-    real = f"{half:,} real images that nothing was trained on have FD {fd:.3g}. " if evidence.floor_images == half else ""
+    count = evidence.floor_images
+    real = f"{count:,} real images that nothing was trained on have FD {evidence.floor['fid']:.3g}. " if count else ""
     note = (
         "FD: Fréchet distance, lower is better: of all images, and the means over their two halves and four quarters. "
         "Limit: of a line in 1 / images through these (Chong & Forsyth 2020); it may be negative. "
