@@ -1,8 +1,8 @@
 """Train the feature extractor of a pixel dataset: python -m bench.prepare.train_extractor fashion-cnn
 
 The extractor is a classifier. Its accuracy on held-out images is printed and written beside the weights. Images are
-shifted by up to a pixel, but no noise is added: features that ignore noise would ignore the noise that few-step samplers
-leave.
+shifted by up to a pixel, but no noise is added: features that ignore noise would ignore the noise that few-step
+samplers leave.
 
 New weights have a new digest, and every cell that uses them gets a new key. The command then prints the line of
 bench/spec/extractors.py to change.
