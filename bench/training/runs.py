@@ -1,6 +1,7 @@
 """Runs together: chains that differ only in length, of which each goes on from the one before; what is comparable.
 
-Equal seconds mean equal training only on equal machines, and on equal data.
+Equal seconds mean equal training only on equal machines, and on equal data. Contenders are compared within a replicate,
+so replicates may be of different machines.
 """
 
 from collections.abc import Iterable
@@ -46,20 +47,22 @@ def waves(runs: Iterable[TrainingRun]) -> list[list[TrainingRun]]:
 
 
 def check_comparable(store: Store, runs: Iterable[TrainingRun]) -> None:
-    """Refuse runs that were trained on different hardware, numbers of ranks, executions, neighbors or data.
+    """Refuse runs that were trained with different numbers of ranks, executions, neighbors or data.
 
-    Trainings whose budget is a number of steps may differ in all but data.
+    Runs of one seed on different hardware are refused, too. Trainings whose budget is a number of steps may differ in all
+    but data.
 
     Raises:
         BadInputError: names two runs and what differs.
     """
-    known: dict[str, tuple[TrainingRun, Any]] = {}
+    known: dict[tuple[str, int | None], tuple[TrainingRun, Any]] = {}
     for run in runs:
         if run.elsewhere:
             continue
         summary = store.read_training(run)
         for name, value in _conditions(run, summary).items() if summary else ():
-            first, expected = known.setdefault(name, (run, value))
+            within = run.seed if name == "hardware" else None
+            first, expected = known.setdefault((name, within), (run, value))
             if value != expected:
                 raise BadInputError(
                     f"{run.name} was trained with {name} {value}, {first.name} with {expected}: these trainings are "

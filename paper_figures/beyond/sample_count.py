@@ -12,8 +12,9 @@ import pandas as pd
 from models.diffusion.samplers import label_of
 from paper_figures.evidence.columns import mean_columns, plus_minus
 from paper_figures.evidence.comparisons import chosen, complete, in_steps, most_often
-from paper_figures.evidence.gather import PARTS, Evidence
+from paper_figures.evidence.gather import Evidence
 from paper_figures.evidence.pairing import where
+from paper_figures.evidence.rows import PARTS
 from paper_figures.tables.writing import Table, drawn
 
 GRID = "compute"

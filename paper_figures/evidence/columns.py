@@ -10,8 +10,8 @@ import pandas as pd
 from bench.spec.cells import CELL_COLUMNS
 from bench.spec.metrics import SECOND_METRICS
 from paper_figures.evidence.criteria import Verdict, below
-from paper_figures.evidence.gather import SECOND, SHARES
 from paper_figures.evidence.intervals import Ratio, half_width
+from paper_figures.evidence.rows import SECOND, SHARES
 
 BESIDE_FD = (*SHARES, *SECOND)  # measured of some cells only
 LABELS = {metric.name: metric.label for metric in SECOND_METRICS.values()}  # headings that are not the names

@@ -192,6 +192,10 @@ def test_unequal_trainings_are_not_compared(tmp_path):
         trained(fpdm, **changes)
         with pytest.raises(BadInputError, match=f"^{fpdm.name} was trained with {what}"):
             check_comparable(store, [dit, fpdm])
+    trained(fpdm)
+    again = replace(fpdm, seed=1)
+    trained(again, environment={"hardware": "slide rule"})  # another replicate
+    check_comparable(store, [dit, fpdm, again])
     by_steps = [training_run(suite, one, Selection(train_steps=5)) for one in suite.chosen(None)]
     trained(by_steps[0])
     trained(by_steps[1], ranks=2)

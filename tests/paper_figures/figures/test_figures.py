@@ -22,13 +22,12 @@ from paper_figures.evidence.gather import Evidence
 from paper_figures.figures import fig4_smoothing, fig6a_reuse
 from paper_figures.make_all import drawables, main
 
-# their own records lie in results/controls/, until results/digits is made anew
-APART = {"controls", "equal-timesteps", "learning-rates", "training-time", "panel"}
-KEPT_SAMPLERS = ("ddpm", "ddim", "dpm++", "unipc")  # others may be added, without records until results are made anew
+ABSENT = {"unroll", "gradients", "prepost", "training-time"}  # of digits: not evaluated since they were made anew
+KEPT_SAMPLERS = ("ddpm", "ddim", "dpm++", "unipc")  # of clothes: others were added since
 KEPT_OF_FASHION = ("smoothing", "compute", "datasets", "reuse", "allocation", "convergence", "samples", "samplers")
 
 
-def kept_cells(grid, suite, selection):
+def kept_of_clothes(grid, suite, selection):
     """A grid's cells but for those of samplers that were added since."""
     return [one for one in get_cells(grid, suite, selection) if one.run is None or one.sampler in KEPT_SAMPLERS]
 
@@ -205,19 +204,12 @@ def test_documents_show_the_kept_tables_and_figures(name, tables):
 
 
 def test_kept_results_are_complete_clean_and_of_one_machine():
-    """Complete but for the cells that only the grids of `APART` have, those of samplers added since, and ablations.
-
-    Each ablation was trained once when these records were made, with the first seed.
-    """
+    """Complete but for the cells that only the grids of `ABSENT` have."""
     root = Path(__file__).parents[3]
     store, suite = Store(root / "results", "digits"), get_suite("digits")
     selection = resolved(Selection(), store, suite)
-    grids = {name: kept_cells(name, suite, selection) for name, one in GRIDS.items() if not one.gpu}
-    own = {cell.run for cell in grids["smoothing"]}
-    here = {
-        cell.key for name in grids.keys() - APART for cell in grids[name]
-        if cell.run is None or cell.run in own or cell.run.seed == 0
-    }  # fmt: skip
+    grids = {name: get_cells(name, suite, selection) for name, one in GRIDS.items() if not one.gpu}
+    here = {cell.key for name in grids.keys() - ABSENT for cell in grids[name]}
     for grid, cells in grids.items():
         evidence = Evidence("digits", grid, cells, store, "command", selection=selection)
         assert {key: line for key, line in evidence.absent.items() if key in here} == {}
@@ -234,7 +226,9 @@ def test_kept_results_are_complete_clean_and_of_one_machine():
 @pytest.mark.parametrize("grid", KEPT_OF_FASHION)
 def test_kept_results_of_clothes_are_complete_clean_and_of_one_machine(grid):
     suite, results = get_suite("fashion-cpu"), Path(__file__).parents[3] / "results"
-    evidence = Evidence(suite.name, grid, kept_cells(grid, suite, Selection()), Store(results, suite.name), "command")
+    evidence = Evidence(
+        suite.name, grid, kept_of_clothes(grid, suite, Selection()), Store(results, suite.name), "command"
+    )
     assert evidence.absent == {}
     assert {environment["dirty"] for environment in environments(evidence)} == {False}
     assert len({environment["hardware"] for environment in environments(evidence)}) == 1
