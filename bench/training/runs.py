@@ -49,8 +49,8 @@ def waves(runs: Iterable[TrainingRun]) -> list[list[TrainingRun]]:
 def check_comparable(store: Store, runs: Iterable[TrainingRun]) -> None:
     """Refuse runs that were trained with different numbers of ranks, executions, neighbors or data.
 
-    Runs of one seed on different hardware are refused, too. Trainings whose budget is a number of steps may differ in all
-    but data.
+    Runs of one seed on different hardware are refused, too. Trainings whose budget is a number of steps may differ in
+    all but data.
 
     Raises:
         BadInputError: names two runs and what differs.
