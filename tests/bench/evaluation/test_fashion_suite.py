@@ -43,9 +43,15 @@ def test_the_floor_is_measured_beside_quality_as_quality_is():
     assert floor.images_digest == get_dataset("fashion").held_out.digest
     assert replace(floor, protocol=replace(floor.protocol, samples=2000)).key != floor.key
     assert floor.row()["key"] == floor.key
-    more_than_there_are = get_cells("reuse", suite, Selection(samples=10_001))
+    more_than_there_are = get_cells("reuse", suite, Selection(samples=20_002))
     assert not any(isinstance(cell, Floor) for cell in more_than_there_are)
-    assert not any(isinstance(cell, Floor) for cell in get_cells("all", get_suite("digits"), Selection()))
+
+
+def test_a_floor_of_half_as_many_images_is_measured_where_more_are_not_held_out():
+    """Digits have 380: their floor compares with the halves of 750 samples."""
+    for samples, count in ((750, 375), (380, 380), (381, 190), (761, 380), (762, 0)):
+        cells = get_cells("reuse", get_suite("digits"), Selection(samples=samples))
+        assert [cell.protocol.samples for cell in cells if isinstance(cell, Floor)] == [count] * bool(count)
 
 
 def test_a_plan_for_a_gpu_reckons_with_one(tmp_path):

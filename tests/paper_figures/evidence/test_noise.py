@@ -55,7 +55,7 @@ def test_in_words():
 
 def test_captions_have_the_spread_and_comparisons_leave_further_samples_out(tmp_path, write_records):
     suite, seeds = get_suite("digits"), (0, 1, 2)
-    cells = get_cells("panel", suite, Selection(seeds=seeds))
+    cells = [cell for cell in get_cells("panel", suite, Selection(seeds=seeds)) if cell.run]
     assert len({cell.run for cell in cells}) == 6
     assert len(cells) == 18
     write_records(tmp_path, "panel", seeds=seeds)

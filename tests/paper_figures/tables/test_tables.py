@@ -117,7 +117,7 @@ def test_unroll_steps_and_ratios_to_the_suites_own(tmp_path, write_records):
         return worse * (1.2 if cell.iterations == 12 else 1.0) * (1 + 0.1 * (cell.seed == 1))
 
     evidence = write_records(tmp_path, "unroll", seeds=SEEDS, fid=fid)
-    for run in {cell.run for cell in evidence.cells}:
+    for run in {cell.run for cell in evidence.quality}:
         steps = 200 if run.recipe.n_max == 6 and run.seed == 2 else 100
         known = evidence.store.read_training(run)
         write_json(evidence.store.training_path(run), known | {"step": steps, "elapsed_s": 50.0})
@@ -176,7 +176,7 @@ def test_adaptive_cells_that_overspend_are_not_compared(tmp_path, write_records)
     evidence = write_records(tmp_path, "allocation", seeds=SEEDS, fid=flat)
 
     def adaptive(k, seed=None):
-        return lambda c: c.allocation == "adaptive" and c.iterations == k and seed in (None, c.seed)
+        return lambda c: c.run and c.allocation == "adaptive" and c.iterations == k and seed in (None, c.seed)
 
     evidence = rewrite(evidence, adaptive(5, 1), cost={"block_passes": 287.0, "comparable": False})
     evidence = rewrite(evidence, adaptive(8), cost={"block_passes": 266.0, "comparable": True})
@@ -194,7 +194,7 @@ def test_adaptive_cells_that_overspend_are_not_compared(tmp_path, write_records)
 def test_in_macs_adaptive_is_held_against_what_constant_allocation_spends(tmp_path, write_records):
     """FPDM's budget is no number of block passes then: 32 steps of 5 + 2 are 224 of DiT's 280."""
     evidence = write_records(tmp_path, "allocation", seeds=(0,), fid=flat, account="macs")
-    assert {cell.block_passes for cell in evidence.cells if cell.iterations == 5} == {224}
+    assert {cell.block_passes for cell in evidence.quality if cell.iterations == 5} == {224}
     ratios = shown(table5_allocation, evidence)["table5_ratios"]
     assert set(ratios["adaptive: spent (%)"]) == {"100.0"}
 

@@ -103,9 +103,11 @@ def test_the_rest_is_drawn_where_records_are_missing(module, tmp_path, write_rec
 
 def test_a_replicate_that_is_not_complete_does_not_choose(tmp_path, write_records):
     """Replicate 1 has only k = 1 so far: it would be chosen for want of others."""
-    evidence = write_records(
-        tmp_path, "datasets", seeds=SEEDS, skip=lambda c: c.run.model == "fpdm" and c.seed == 1 and c.iterations != 1
-    )
+
+    def lost(cell):
+        return cell.run and cell.run.model == "fpdm" and cell.seed == 1 and cell.iterations != 1
+
+    evidence = write_records(tmp_path, "datasets", seeds=SEEDS, skip=lost)
     row = comparisons.twins(evidence).iloc[0]
     assert (row.schedule, row.replicates) == ("5 x 40", 2)
 
@@ -138,8 +140,8 @@ def test_only_diverged_schedules_are_passed_over(tmp_path, write_records):
 
 def test_several_budgets_have_a_column(tmp_path, write_records):
     evidence = write_records(tmp_path, "allocation", seeds=(0,))
-    cells = [replace(cell, budget=b, steps=1 + b // 20) for cell in evidence.cells for b in (140, 560)]
-    for cell, origin in zip(cells, (cell for cell in evidence.cells for _ in range(2)), strict=True):
+    cells = [replace(cell, budget=b, steps=1 + b // 20) for cell in evidence.quality for b in (140, 560)]
+    for cell, origin in zip(cells, (cell for cell in evidence.quality for _ in range(2)), strict=True):
         evidence.store.write(replace(evidence.store.read(origin), key=cell.key))
     for module in (table3_unroll, table4_gradients, table5_allocation, extra_solvers):
         wide = Evidence("digits", module.GRID, cells, evidence.store, "")
