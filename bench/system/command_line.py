@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -43,7 +44,9 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
             sys.stdout.flush()
         return status
     except (BadInputError, OSError) as error:
-        if isinstance(_lost_output(), BrokenPipeError) and isinstance(error, BrokenPipeError):  # `--list | head`
+        unread = isinstance(error, BrokenPipeError) and _nobody_reads()
+        lost = _lost_output()
+        if unread or (isinstance(error, BrokenPipeError) and isinstance(lost, BrokenPipeError)):  # `--list | head`
             return 0
         if (line := complaint(error)) is None:
             raise
@@ -52,6 +55,16 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose reader has closed it. A failed write may leave nothing to flush."""
+    output = select.poll()
+    try:
+        output.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # it is no file
+        return False
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _lost_output() -> OSError | None:

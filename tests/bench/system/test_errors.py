@@ -3,13 +3,16 @@
 import errno
 import io
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bench.system.command_line import run
 from bench.system.errors import BadInputError, complaint, naming
 
+ROOT = Path(__file__).parents[3]
 OUTAGES = [
     errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EBUSY, errno.EIO, errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN,
     errno.EREMOTEIO, errno.EHOSTUNREACH, errno.ECONNRESET,
@@ -98,6 +101,22 @@ def test_a_reader_of_standard_output_may_end(monkeypatch, capsys):
     assert printed_to(output, monkeypatch, lambda _: 0) == 0
     assert output.dropped
     assert capsys.readouterr().err == ""
+
+
+def test_a_reader_may_end_before_much_is_written():
+    """The write fails, not the flush, and may leave nothing to flush."""
+    code = (
+        "import sys\nfrom bench.system.command_line import run\n"
+        "def main(_):\n    input()\n    sys.stdout.write('x' * 10**6)\n    return 0\nsys.exit(run(main))"
+    )
+    command = [sys.executable, "-c", code]
+    piped = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, **piped) as process:
+        process.stdout.close()
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_standard_output_on_a_full_disk_is_one_line(monkeypatch, capsys):

@@ -51,8 +51,8 @@ def test_a_row_has_who_is_ahead_what_both_spend_and_whether_the_claim_holds(cali
     at_280 = ddim.xs("280", level="DiT passes")
     assert at_280["passes / image (DiT, FPDM)"].tolist() == ["280, 280", "280, 224", "280, 140"]
     assert at_280["ms / image (DiT, FPDM)"].tolist() == ["2.24, 4.48", "2.24, 3.58", "2.24, 2.24"]  # at batch 125
-    cells = {c.steps: c.macs for c in calibrated.cells if (c.budget, c.iterations) == (280, 5)}
-    dit = next(c.macs for c in calibrated.cells if c.budget == 280 and c.run.model == "dit")
+    cells = {c.steps: c.macs for c in calibrated.quality if (c.budget, c.iterations) == (280, 5)}
+    dit = next(c.macs for c in calibrated.quality if c.budget == 280 and c.run.model == "dit")
     assert at_280["MMACs / image (DiT, FPDM)"].tolist() == [
         f"{dit / 1e6:.0f}, {cells[steps] / 1e6:.0f}" for steps in (40, 32, 20)
     ]
@@ -72,7 +72,7 @@ def test_the_ledger_goes_by_one_account_though_all_are_among_its_cells(calibrate
     """Half of FPDM's cells at 280 passes and 5 iterations are 1.5 times DiT, the other half 0.75."""
     claim = EQUAL_COMPUTE[1]
     assert judge(claim, calibrated).verdict is Verdict.CONFIRMED
-    assert len(calibrated.accounted.cells) == 144
+    assert len(calibrated.accounted.quality) == 144
     seconds = replace(calibrated, selection=replace(calibrated.selection, account="seconds"))
     assert judge(claim, seconds).verdict is Verdict.CONTRADICTED
 
@@ -118,7 +118,7 @@ def test_drawn_from_the_calibration_that_is_kept(tmp_path, write_records, capsys
 
 def test_other_accounts_are_named_where_budgets_are(tmp_path, write_records, capsys):
     evidence = write_records(tmp_path, "smoothing", seeds=(0,), account="macs")
-    assert {c.steps for c in evidence.cells if (c.budget, c.iterations) == (280, 5)} == {32}
+    assert {c.steps for c in evidence.quality if (c.budget, c.iterations) == (280, 5)} == {32}
     flags = ["--results", str(tmp_path), "--seeds", "0", "--account", "macs"]
     assert main([*flags, "--grid", "smoothing", "--print-table"]) == 0
     printed = capsys.readouterr().out

@@ -11,7 +11,7 @@ FDS = {"dit": {0.5: 3.0, 1: 2.4, 2: 2.0}, "fpdm": {0.5: 1.0, 1: 2.0, 2: 4.0}}  #
 
 
 def fid(cell):
-    fd = FDS.get(cell.model, FDS["dit"])[cell.run.recipe.learning_rate / 1e-3]
+    fd = FDS.get(cell.model, FDS["dit"])[cell.run.recipe.learning_rate / 2e-3]
     return fd * (1.1 if cell.iterations == 2 else 1)
 
 
@@ -31,7 +31,7 @@ def test_the_suites_rate_stays_unless_another_is_clearly_better(lowest, chosen):
 
 def test_a_row_has_each_schedules_fd_and_whether_the_rate_is_chosen(tmp_path, write_records):
     """Looped has a cell without a record: nothing is chosen for it yet."""
-    lacks = ("looped", 5, 2e-3)
+    lacks = ("looped", 5, 4e-3)
     evidence = write_records(
         tmp_path,
         "learning-rates",
@@ -40,9 +40,9 @@ def test_a_row_has_each_schedules_fd_and_whether_the_rate_is_chosen(tmp_path, wr
     )
     table = shown(learning_rates, evidence)["learning_rates"].set_index(["contender", "of the suite's"])
     assert table.chosen[table.chosen != ""].index.tolist() == [("DiT", "x 1"), ("FPDM", "x 0.5")]
-    assert table["learning rate"]["FPDM"].tolist() == ["0.0005", "0.001", "0.002"]
-    assert table.loc[("FPDM", "x 2")].tolist() == ["0.002", "4.400", "4.000", "4.000", ""]
-    assert table.loc[("DiT", "x 2")].tolist() == ["0.002", "", "", "2.000", ""]
+    assert table["learning rate"]["FPDM"].tolist() == ["0.001", "0.002", "0.004"]
+    assert table.loc[("FPDM", "x 2")].tolist() == ["0.004", "4.400", "4.000", "4.000", ""]
+    assert table.loc[("DiT", "x 2")].tolist() == ["0.004", "", "", "2.000", ""]
     assert table.loc[("Looped", "x 2"), ["FD, 2 iterations", "FD, 5 iterations"]].tolist() == ["2.200", ""]
     text = evidence.path("tables", "learning_rates.md").read_text()
     assert "The check cost 9 trainings, 81 s in all, and 14 cells." in text

@@ -60,7 +60,7 @@ def test_one_replicate_does_not_tell(tmp_path, write_records):
         "training-time",
         seeds=(1,),
         fid=crossing,
-        skip=lambda cell: cell.model == "dit-7" and cell.run.recipe.seconds == 400,
+        skip=lambda cell: cell.run and cell.model == "dit-7" and cell.run.recipe.seconds == 400,
     )
     said = training_time.order(evidence, training_time.summary(evidence))
     assert "25 s to 50 s: DiT-3, DiT, FPDM; 100 s to 400 s: DiT-3, FPDM, DiT." in said

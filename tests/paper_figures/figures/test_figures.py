@@ -137,7 +137,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it_and_what_compar
     tmp_path, capsys, write_records
 ):
     """Each grid has the twins' cells: by themselves they are no table of trainings, nor a figure of solvers."""
-    write_records(tmp_path, skip=lambda c: (c.budget, c.iterations, c.seed) == (280, 6, 0))
+    write_records(tmp_path, skip=lambda c: c.run and (c.budget, c.iterations, c.seed) == (280, 6, 0))
     assert main(["--results", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     command = f"python bench/run_grid.py --grid smoothing --results {tmp_path}"
@@ -253,7 +253,7 @@ def test_kept_claims_follow_from_the_records(suite):
 
 def test_reuse_is_set_against_its_absence(tmp_path, write_records):
     evidence = write_records(tmp_path, grid="reuse", seeds=(0,))
-    assert len(evidence.cells) == 26
+    assert len(evidence.quality) == 26
     table = fig6a_reuse.pairs(evidence.frame)
     assert len(table) == 13
     five = table[table.iterations == 5].iloc[0]
