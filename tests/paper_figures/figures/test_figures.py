@@ -141,7 +141,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it_and_what_compar
     assert main(["--results", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     command = f"python bench/run_grid.py --grid smoothing --results {tmp_path}"
-    assert f"smoothing: 1 of 140 cells missing. Made by: {command}\n" in printed
+    assert f"smoothing: 1 of 141 cells missing. Made by: {command}\n" in printed
     line = "fpdm 1+k+1, stochastic N=6 M=6, seed 0: 280 passes, 6 iterations x 35 steps, ddpm, 750 samples of seed 0"
     assert f"  quality of {line}: no record. Made by: {command} --only " in printed
     assert "fig4_smoothing.png" in printed  # the rest is drawn
