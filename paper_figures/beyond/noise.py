@@ -4,7 +4,7 @@ import pandas as pd
 
 from paper_figures.evidence.columns import number
 from paper_figures.evidence.gather import Evidence
-from paper_figures.evidence.noise import spreads
+from paper_figures.evidence.noise import percent, spreads
 from paper_figures.tables.writing import Table, drawn
 
 GRID = "panel"
@@ -20,7 +20,7 @@ def tables(evidence: Evidence) -> list[Table]:
     iterations = sorted({one.iterations for one in evidence.quality if one.model == evidence.compared.subject_name})
     note = (
         f"At {cell.budget} {evidence.unit} with DDPM, {evidence.compared.subject.label} with "
-        f"{' and '.join(map(str, iterations))} iterations. Spreads are standard deviations of log FD, in percent: "
+        f"{' and '.join(map(str, iterations))} iterations. Spreads are standard deviations of log FD, as shares of FD: "
         "one-way random effects of the trainings."
     )
     return [Table("noise", table, _readable(evidence, table), note)]
@@ -36,7 +36,7 @@ def _readable(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
             "trainings": table.trainings,
             "sampling seeds of each": table.seeds,
             "FD": number(table.fd, ".3f"),
-            "between trainings (%)": number(100 * table.training, ".2g"),
-            "between samples (%)": number(100 * table.sampling, ".2g"),
+            "between trainings": [percent(spread) for spread in table.training],
+            "between samples": [percent(spread) for spread in table.sampling],
         }
     )

@@ -40,13 +40,13 @@ def in_words(table: pd.DataFrame, labels: dict[str, str]) -> str:
         return ""
     each = []
     for row in table.to_dict("records"):
-        training, sampling = _percent(row["training"]), _percent(row["sampling"])
+        training, sampling = percent(row["training"]), percent(row["sampling"])
         each.append(f"{labels[row['model']]} {training} between trainings, {sampling} between samples")
     first = table.iloc[0]
     return f"spread of FD ({first.trainings} trainings x {first.seeds} sampling seeds): {'; '.join(each)}"
 
 
-def _percent(deviation: float) -> str:
+def percent(deviation: float) -> str:
     """A standard deviation of a logarithm as a percentage: 7%, or 0.7% where it is small."""
     share = math.expm1(deviation)
     return f"{share:.0%}" if share >= 0.1 else f"{100 * share:.2g}%"

@@ -1,8 +1,5 @@
 """FD by number of images, and the spread of trainings and samples, as tables of made-up records."""
 
-import math
-
-import pytest
 from made_up import SEEDS, rewrite, shown
 
 from bench.spec.cells import Cell
@@ -48,8 +45,7 @@ def test_noise_is_a_row_a_contender(tmp_path, write_records):
     table = shown(noise, write_records(tmp_path, "panel", seeds=SEEDS, fid=fid))["noise"].set_index("contender")
     assert table.index.tolist() == ["DiT", "FPDM"]
     assert table.loc["DiT", ["trainings", "sampling seeds of each", "FD"]].tolist() == ["3", "3", "2.020"]
-    assert float(table.loc["DiT", "between trainings (%)"]) == pytest.approx(100 * math.log(2), rel=0.02)
-    assert float(table.loc["DiT", "between samples (%)"]) == pytest.approx(100 * math.log(1.01), rel=0.02)
+    assert table.loc["DiT", ["between trainings", "between samples"]].tolist() == ["100%", "1%"]
 
 
 def test_one_training_has_no_noise_table(tmp_path, write_records):
