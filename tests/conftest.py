@@ -1,6 +1,7 @@
 """What tests share: a miniature of the digits suite that trains in a second."""
 
 import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from bench.store.records import Store
 # other where something else runs on the machine.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and tests send it
 
 
 @pytest.fixture(scope="session")

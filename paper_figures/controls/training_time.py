@@ -40,8 +40,8 @@ HOUR = 3600.0  # seconds
 
 
 def draw(evidence: Evidence) -> list[Path]:
-    """Write tables/training_time.{csv,md,tex} and figures/training_time.{png,pdf}."""
-    if evidence.frame.empty:
+    """Write tables/training_time.{csv,md,tex} and figures/training_time.{png,pdf}; nothing of a single length."""
+    if evidence.frame.empty or by_length(evidence).length.nunique() < 2:
         return []
     table = summary(evidence)
     note = f"FD: Fréchet distance, lower is better. {evidence.shares_note} {_choice(evidence, table)} "

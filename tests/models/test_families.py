@@ -66,7 +66,8 @@ def test_formulas_equal_the_flop_counter_and_the_counted_passes(family, size):
 
 
 def test_digits_cells_cost_what_their_networks_do():
-    for cell in get_cells("smoothing", get_suite("digits"), Selection(budgets=(280,))):
+    found = get_cells("smoothing", get_suite("digits"), Selection(budgets=(280,)))
+    for cell in (cell for cell in found if cell.run):
         macs, passes = counted(cell.config, (cell.iterations,))
         assert cell.block_passes == cell.steps * passes
         assert cell.macs == cell.steps * macs

@@ -94,3 +94,11 @@ def test_the_figure_has_a_line_a_contender(evidence, monkeypatch):
     lines = [line for line in axis.lines if line.get_marker() == "s"]
     (line,) = [line for line in lines if to_hex(line.get_color()).upper() == colors["fpdm"]]
     assert line.get_ydata() == pytest.approx([2 * (seconds / 75) ** -0.5 for seconds in (25, 50, 100, 200, 400)])
+
+
+def test_a_single_length_is_no_table(tmp_path, write_records):
+    """Other grids have the cells of the suite's own length."""
+    evidence = write_records(
+        tmp_path, "training-time", seeds=(0, 1), fid=crossing, skip=lambda c: c.run and c.run.recipe.seconds != 100
+    )
+    assert training_time.draw(evidence) == []
