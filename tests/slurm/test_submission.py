@@ -105,7 +105,7 @@ def grid(tiny_suite, store):
     """A submission and 12 cells of two trainings, one cell a task."""
     profile = replace(load_profile("local"), evaluation=Resources())
     found = get_cells("smoothing", tiny_suite, Selection(seeds=(0, 1), models=("fpdm",)))
-    cells = [cell for seed in (0, 1) for cell in [cell for cell in found if cell.run.seed == seed][:6]]
+    cells = [cell for seed in (0, 1) for cell in [cell for cell in found if cell.run and cell.run.seed == seed][:6]]
     assert len(cells) == len({cell.key for cell in cells}) == 12
     return submit.Submission(tiny_suite, store, profile, Running(), Places()), cells
 
