@@ -17,7 +17,8 @@ from safetensors import safe_open
 pytestmark = pytest.mark.slurm
 
 SMALL = ("--suite", "digits", "--size", "xs/2", "--seeds", "0", "--device", "cpu")
-GRID = (*SMALL, "--grid", "reuse", "--budget", "12", "--samples", "16", "--train-steps", "12")  # 1 training, 12 cells
+# so many samples that digits hold out too few images for a floor: 1 training, 12 cells
+GRID = (*SMALL, "--grid", "reuse", "--budget", "12", "--samples", "762", "--train-steps", "12")
 TRAIN = (*SMALL[:4], "--device", "cpu", "--models", "fpdm", "--train-steps", "12")  # what GRID needs
 OUTER_JOB = {  # a submission from inside a job, by a user who exports nothing to jobs
     "SLURM_JOB_ID": "99999", "SLURM_ARRAY_JOB_ID": "99990", "SLURM_ARRAY_TASK_ID": "7", "SLURM_RESTART_COUNT": "1",
@@ -230,7 +231,7 @@ def test_a_cell_whose_time_is_up_goes_on_after_its_last_batch(on_slurm, tmp_path
 
 def test_a_training_whose_time_is_up_goes_on_in_a_requeued_job_and_its_cells_follow(on_slurm, tmp_path):
     results, seconds = tmp_path / "results", 15
-    grid = (*SMALL, "--grid", "reuse", "--budget", "12", "--samples", "16", "--train-seconds", str(seconds))
+    grid = (*SMALL, "--grid", "reuse", "--budget", "12", "--samples", "762", "--train-seconds", str(seconds))
     logs = results / "digits" / "slurm" / "logs"
 
     def said(text):
