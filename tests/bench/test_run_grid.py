@@ -94,7 +94,7 @@ def test_killed_in_training_and_in_the_grid_it_ends_with_the_same_bits(tmp_path)
     run_grid(*flags, killed)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())  # what was done is not done again
     assert outcome(killed) == outcome(whole)
-    assert len(outcome(whole)[0]) == 28  # 14 of quality, 14 of images
+    assert len(outcome(whole)[0]) == 29  # 14 of quality, 14 of images, the floor
 
     started = {path: path.stat().st_mtime_ns for path in whole.glob("digits/records/*.json")}
     again = run_grid(*flags, whole)
